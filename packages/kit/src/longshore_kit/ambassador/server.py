@@ -1,0 +1,176 @@
+"""The ambassador as a process: two ports, bounded threads, and an end within two seconds of being asked for.
+
+Owns sockets, threads and signals. Items are served on loopback only, as in the book; health also on a second port,
+since the kubelet can't reach loopback.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+import waitress.server
+
+from longshore_kit.ambassador.app import Waiting, create_app, create_health_app
+from longshore_kit.errors import SettingsError
+from longshore_kit.logs import LogFormat, configure, get_logger
+from longshore_kit.settings import Boolean, Settings, setting
+from longshore_kit.signals import stop_on_signals
+from longshore_kit.source import Source
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+_HEALTH_THREADS: Final = 2
+_STOP_SECONDS: Final = 1.0
+"""What requests under way get to end in; with the rest it stays within two seconds."""
+
+
+class AmbassadorSettings(Settings):
+    """Settings that every ambassador has; an image's own class adds to them."""
+
+    listen_port: int = setting(
+        "Where items are served, on loopback only, since the manager is in the same pod.",
+        unit="port",
+        default=8080,
+        ge=0,
+        le=65535,
+    )
+    listen_fd: int | None = setting(
+        "An inherited listening socket to serve items on instead, so that who starts the ambassador knows its address.",
+        unit="file descriptor",
+        default=None,
+        ge=3,
+    )
+    health_port: int = setting(
+        "Where health is served, on all addresses, since the kubelet can't reach loopback; 0: nowhere.",
+        unit="port",
+        default=8081,
+        ge=0,
+        le=65535,
+    )
+    threads: int = setting(
+        "Requests answered side by side; the manager has two at most, and half may be held by `Prefer: wait`.",
+        unit="number",
+        default=8,
+        ge=2,
+        le=256,
+    )
+    exit_with_parent: Boolean = setting(
+        "End when standard input ends, so that no ambassador outlives a killed `longshore run`.",
+        unit="true or false",
+        default=False,
+    )
+    log_format: LogFormat = setting(
+        "How the log looks: JSON lines for programs, text for people, auto by whether stderr is a terminal.",
+        unit="auto, json or text",
+        default="auto",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
+        "The least that is logged.", unit="DEBUG, INFO, WARNING or ERROR", default="INFO"
+    )
+
+
+def serve(source: Source, settings: AmbassadorSettings) -> None:
+    """
+    Serve `source` until SIGTERM or SIGINT; call it in the main thread.
+
+    Raises:
+        SettingsError: a port can't be had; the message names the variable.
+    """
+    stopping = stop_on_signals()
+    configure(settings.log_format, level=settings.log_level)
+    # "Task queue depth" says that a request waits a moment for a thread, which is what threads are bounded for.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    log = get_logger("longshore.ambassador")
+    if settings.exit_with_parent:
+        _watch_stdin(stopping.set)
+    app = create_app(source, waiting=Waiting(at_once=settings.threads // 2, stopping=stopping), log=log)
+    with WebServer(app, _items_socket(settings), settings.threads) as items:
+        if settings.health_port:
+            with WebServer(create_health_app(app), _health_socket(settings), _HEALTH_THREADS):
+                log.info("ambassador started", port=items.port, health_port=settings.health_port)
+                stopping.wait()
+        else:
+            log.info("ambassador started", port=items.port)
+            stopping.wait()
+    log.info("ambassador stopped")
+
+
+class WebServer:
+    """One port's server, in threads of its own; a context that is held while it serves."""
+
+    def __init__(self, app: "WSGIApplication", listener: socket.socket, threads: int) -> None:
+        self.port: Final = int(listener.getsockname()[1])
+        self._server: Any = waitress.server.create_server(
+            app,
+            map={},
+            sockets=[listener],
+            threads=threads,
+            ident="longshore",
+            clear_untrusted_proxy_headers=True,
+        )
+        self._loop: Final = threading.Thread(target=self._server.run, name=f"serve-{self.port}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._loop.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=_STOP_SECONDS)
+        self._server.trigger.pull_trigger(self._close)
+        self._loop.join(_STOP_SECONDS)
+
+    def _close(self) -> None:
+        """In the loop's own thread: it ends when nothing is left to listen to."""
+        for channel in list(self._server._map.values()):  # noqa: SLF001 - waitress closes its listener only
+            channel.close()
+
+
+def _items_socket(settings: AmbassadorSettings) -> socket.socket:
+    if settings.listen_fd is not None:
+        try:
+            inherited = socket.socket(fileno=settings.listen_fd)
+        except OSError as exc:
+            raise SettingsError(f"LISTEN_FD={settings.listen_fd}: no listening socket: {exc.strerror}") from exc
+        is_tcp = inherited.family in {socket.AF_INET, socket.AF_INET6} and inherited.type == socket.SOCK_STREAM
+        if not is_tcp or not inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            inherited.detach()
+            raise SettingsError(f"LISTEN_FD={settings.listen_fd}: no listening socket: it is of another kind")
+        return inherited
+    return bound("LISTEN_PORT", settings.listen_port, "127.0.0.1")
+
+
+def _health_socket(settings: AmbassadorSettings) -> socket.socket:
+    return bound("HEALTH_PORT", settings.health_port, "")
+
+
+def bound(variable: str, port: int, host: str) -> socket.socket:
+    """
+    A listening socket; an empty `host` means all addresses.
+
+    Raises:
+        SettingsError: it can't be had; the message names the variable that asked for it.
+    """
+    try:
+        if not host and socket.has_dualstack_ipv6():
+            return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=True)
+        return socket.create_server((host, port))
+    except OSError as exc:
+        raise SettingsError(f"{variable}={port}: can't listen there: {exc.strerror}; choose another port") from exc
+
+
+def _watch_stdin(on_end: Callable[[], None]) -> None:
+    def watch() -> None:
+        # Closed from the first is an end too; then its number may be that of something else by now.
+        if sys.stdin is not None:
+            with contextlib.suppress(OSError):
+                while os.read(0, 4096):
+                    pass
+        on_end()
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
