@@ -1,0 +1,34 @@
+"""The entry points: the `longshore` command, and `longshore-manager`, which a cluster runs."""
+
+import os
+import sys
+from typing import Final
+
+from longshore.cli.app import make_app
+from longshore_kit.errors import SettingsError
+
+_USAGE: Final = 64
+"""EX_USAGE of sysexits: starting again does not help, editing does."""
+
+
+def main() -> None:
+    """Run the command line; the exit code says how it ended."""
+    make_app()()
+
+
+def manager() -> None:
+    """Manage a queue in a cluster until SIGTERM; a wrong setting ends with exit code 64 and a line for each."""
+    from longshore.service import ManagerSettings, serve  # noqa: PLC0415 - needs the extra `kubernetes`, a laptop does not
+
+    if "--help" in sys.argv[1:]:
+        print(ManagerSettings.help("longshore-manager"))  # noqa: T201 - what was asked for
+        return
+    try:
+        serve(ManagerSettings.from_environment(os.environ))
+    except SettingsError as exc:
+        print(exc, file=sys.stderr)  # noqa: T201 - logging is set up from the settings that may be wrong
+        sys.exit(_USAGE)
+
+
+if __name__ == "__main__":
+    main()

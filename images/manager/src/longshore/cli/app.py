@@ -1,0 +1,43 @@
+"""Puts the commands together: names, help, completion."""
+
+from typing import Annotated
+
+import typer
+
+from longshore import __version__
+from longshore.cli import look
+from longshore.cli.common import EXIT_CODES
+from longshore.cli.conform import conform_app
+from longshore.cli.run import run
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"longshore {__version__}")
+        raise typer.Exit
+
+
+def make_app() -> typer.Typer:
+    """The whole command line."""
+    app = typer.Typer(
+        help="A task queue made of containers: one worker per item of a source, all state in the Jobs themselves.",
+        epilog=EXIT_CODES,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback()
+    def root(
+        *,
+        version: Annotated[
+            bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+        ] = False,
+    ) -> None:
+        """A task queue made of containers: one worker per item of a source, all state in the Jobs themselves."""
+
+    app.command(epilog=EXIT_CODES)(run)
+    for command in (look.ls, look.explain, look.manifest, look.retry, look.schema):
+        app.command()(command)
+    app.add_typer(conform_app, name="conform")
+    return app

@@ -1,0 +1,151 @@
+"""`longshore run`: ambassador, manager and view of one queue, in one process on one machine."""
+
+import enum
+import os
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Final
+
+import typer
+
+from longshore.cli.common import (
+    Exit,
+    FileArgument,
+    StateOption,
+    VolumeOption,
+    command_line,
+    complain,
+    misuse,
+    open_file,
+    told_to_people,
+)
+from longshore.cli.view import Ending, JsonView, LiveView, TextView, View, is_terminal
+from longshore.engines.process import ProcessEngine
+from longshore.local import Ambassador, LocalQueue, Managing
+from longshore.manager import Manager, SourcePoller, Survey
+from longshore.source import HttpSource
+from longshore_kit.logs import configure, get_logger
+from longshore_kit.signals import stop_on_signals
+
+_STOP_PAUSE: Final = 0.2
+_STARTS_AT_ONCE: Final = 4
+
+
+class RunOutput(enum.StrEnum):
+    """How `run` shows what happens."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def run(
+    file: FileArgument,
+    *,
+    until_done: Annotated[
+        bool, typer.Option("--until-done", help="End when every listed item is done or failed.")
+    ] = False,
+    output: Annotated[
+        RunOutput, typer.Option("--output", "-o", help="json: one object per line and change.")
+    ] = RunOutput.TEXT,
+    volume: VolumeOption = None,
+    state: StateOption = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the manager's own log too.")] = False,
+) -> None:
+    """
+    Run a queue on this machine.
+
+    Starts its ambassador and a manager, and a worker per item. A live table in a terminal, a line per change elsewhere.
+    Ctrl-C stops the workers too; what they were at is started again by the next run. Run it again at any time: what is
+    done stays done.
+    """
+    configure("auto", level="INFO" if verbose else "ERROR")
+    with told_to_people():
+        local = open_file(file, volume, state)
+        engine = local.engine()
+        try:
+            engine.check(local.sample_bundle(engine))
+            local.prepare()
+            again = command_line("run", file, volumes=volume, state=state)
+            code = _Run(local, engine, _view(output, local, engine), os.environ).go(until_done=until_done, again=again)
+        finally:
+            engine.close()
+    raise typer.Exit(code)
+
+
+def _view(output: RunOutput, local: LocalQueue, engine: ProcessEngine) -> View:
+    if output is RunOutput.JSON:
+        return JsonView()
+    return LiveView(local.queue, engine) if is_terminal() else TextView()
+
+
+class _Run:
+    def __init__(self, local: LocalQueue, engine: ProcessEngine, view: View, environ: Mapping[str, str]) -> None:
+        self.local = local
+        self.engine = engine
+        self.view = view
+        self.log = get_logger("longshore.run", queue=local.queue.name)
+        self.ambassador = Ambassador(local, environ, self.log)
+        self.survey = Survey(items=None)
+
+    def go(self, *, until_done: bool, again: str) -> Exit:
+        done = threading.Event()
+        with self.local.managing() as managing:
+            url = self.ambassador.start()
+            poller = SourcePoller(HttpSource(url), self.log)
+            pool = ThreadPoolExecutor(_STARTS_AT_ONCE, thread_name_prefix="start")
+            manager = Manager(
+                self.local.queue,
+                items=HttpSource(url),
+                poller=poller,
+                engine=self.engine,
+                ledger=self.local.ledger(),
+                pool=pool,
+                log=self.log,
+            )
+
+            def on_stop() -> None:
+                done.set()
+                manager.wake()
+
+            interrupted = stop_on_signals(on_stop)
+
+            def on_tick(survey: Survey) -> None:
+                self.survey = survey
+                self.view.show(survey)
+                if self.ambassador.misuse or (until_done and survey.is_worked_through and not survey.source_error):
+                    done.set()
+
+            try:
+                with self.view:
+                    manager.run(done, on_tick)
+                    # What is still being started is seen, and stopped, with the others.
+                    pool.shutdown(cancel_futures=True)
+                    if interrupted.is_set():
+                        self._stop_workers(managing)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+                self.ambassador.stop()
+        return self._end(interrupted=interrupted.is_set(), again=again)
+
+    def _stop_workers(self, managing: Managing) -> None:
+        jobs = [job for job in self.engine.jobs().values() if job.is_live]
+        if not managing.is_last():
+            jobs = [job for job in jobs if self.engine.is_supervised_here(job)]
+        self.view.say(
+            f"stopping {len(jobs)} workers; Ctrl-C again leaves them to end by themselves" if jobs else "stopping"
+        )
+        changed = threading.Event()
+        while self.engine.stop_workers(jobs):
+            # No event tells of a supervisor that another process started.
+            changed.wait(_STOP_PAUSE)
+
+    def _end(self, *, interrupted: bool, again: str) -> Exit:
+        if self.ambassador.misuse:
+            misuse(f"the ambassador refuses its settings:\n{self.ambassador.misuse}")
+        ending = Ending.of(self.survey, self.engine)
+        self.view.end(ending)
+        if interrupted:
+            complain(f"stopped. To go on: {again}")
+            return Exit.INTERRUPTED
+        return Exit.SOME_FAILED if ending.counts["failed"] else Exit.OK

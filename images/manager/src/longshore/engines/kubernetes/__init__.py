@@ -1,0 +1,12 @@
+"""Jobs as Jobs of a Kubernetes cluster.
+
+api.py      the wire: configuration, authentication, timeouts, retries, and the API's errors as our few
+objects.py  what is read of Jobs and Pods, and what it says about an item; pure
+cache.py    a mirror of one kind of object, by list and watch
+engine.py   the engine: the seam's methods over the three
+"""
+
+from longshore.engines.kubernetes.api import Api
+from longshore.engines.kubernetes.engine import KubernetesEngine
+
+__all__ = ["Api", "KubernetesEngine"]

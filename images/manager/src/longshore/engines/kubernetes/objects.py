@@ -1,0 +1,326 @@
+"""What is read of Jobs and Pods, and what it says about an item. Pure.
+
+Only the fields that are read are declared; everything else of an object is skipped, which is most of the cost of
+reading it. https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from longshore.manifests import ITEM_ANNOTATION, PENDING_ANNOTATION, REFUSED_ANNOTATION
+from longshore.podtemplate import CONTAINER
+from longshore.state import Job, State
+from longshore_kit.contract import NO_RETRY
+
+REASON_ANNOTATION: Final = "longshore.dev/reason"
+SECONDS_ANNOTATION: Final = "longshore.dev/processing-seconds"
+EXIT_CODE_ANNOTATION: Final = "longshore.dev/exit-code"
+"""On a finished Job, so that it says everything itself when its pods are gone."""
+JOB_LABEL: Final = "batch.kubernetes.io/job-name"
+_REASON_MAX: Final = 4096
+_DISRUPTED: Final = "DisruptionTarget"
+"""https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions"""
+_UNTOLD: Final = frozenset({"ContainerCreating", "PodInitializing"})
+"""Reasons to wait that say nothing is wrong."""
+
+
+class _Struct(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    pass
+
+
+class Owner(_Struct, frozen=True):
+    """Who an object belongs to."""
+
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+
+
+class ManagedFields(_Struct, frozen=True):
+    """Who changed which part of an object when; of the parts, only which subresource."""
+
+    subresource: str = ""
+    time: datetime | None = None
+
+
+class Metadata(_Struct, frozen=True):
+    """What every object has."""
+
+    name: str
+    uid: str
+    creation_timestamp: datetime
+    resource_version: str = ""
+    deletion_timestamp: datetime | None = None
+    annotations: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    owner_references: tuple[Owner, ...] = ()
+    managed_fields: tuple[ManagedFields, ...] = ()
+
+
+class Condition(_Struct, frozen=True):
+    """One thing that is so, or not, of an object."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: datetime | None = None
+
+
+class JobSpec(_Struct, frozen=True):
+    """Of a Job's spec."""
+
+    backoff_limit: int = 6
+    suspend: bool = False
+
+
+class JobStatus(_Struct, frozen=True):
+    """Of a Job's status."""
+
+    failed: int = 0
+    start_time: datetime | None = None
+    completion_time: datetime | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+class JobObject(_Struct, frozen=True):
+    """A Job."""
+
+    metadata: Metadata
+    spec: JobSpec = JobSpec()
+    status: JobStatus = JobStatus()
+
+
+class Running(_Struct, frozen=True):
+    """A container that runs."""
+
+    started_at: datetime | None = None
+
+
+class Waiting(_Struct, frozen=True):
+    """A container that does not run yet."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class Terminated(_Struct, frozen=True):
+    """A container that has ended."""
+
+    exit_code: int = 0
+    reason: str = ""
+    message: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class ContainerState(_Struct, frozen=True):
+    """One of three."""
+
+    running: Running | None = None
+    waiting: Waiting | None = None
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(_Struct, frozen=True):
+    """How one container is."""
+
+    name: str
+    state: ContainerState = ContainerState()
+
+
+class PodStatus(_Struct, frozen=True):
+    """Of a pod's status."""
+
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    conditions: tuple[Condition, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
+
+
+class PodObject(_Struct, frozen=True):
+    """A pod."""
+
+    metadata: Metadata
+    status: PodStatus = PodStatus()
+
+    @property
+    def job_name(self) -> str:
+        """The Job that it belongs to."""
+        return self.metadata.labels.get(JOB_LABEL, "")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of it runs any more."""
+        return self.status.phase in {"Succeeded", "Failed"}
+
+
+def job_of(job: JobObject, pods: Sequence[PodObject], refusal: str = "") -> Job:
+    """
+    What a Job and its pods say about its item.
+
+    `refusal` is why its pods could not even be made, as the Job's events tell.
+    """
+    pods = sorted(pods, key=lambda pod: pod.metadata.creation_timestamp)
+    state, since, reason = _state(job, pods, refusal)
+    terminated = [one for pod in pods if (one := _terminated(pod)) is not None]
+    last = next((_terminated(pod) for pod in reversed(pods) if pod.has_ended), None)
+    kept = job.metadata.annotations
+    exit_code = int(kept[EXIT_CODE_ANNOTATION]) if EXIT_CODE_ANNOTATION in kept else None
+    if exit_code is None and last and state is not State.RUNNING:
+        exit_code = last.exit_code
+    seconds = float(kept[SECONDS_ANNOTATION]) if SECONDS_ANNOTATION in kept else _processing_seconds(terminated)
+    return Job(
+        name=job.metadata.name,
+        item=kept.get(ITEM_ANNOTATION, ""),
+        uid=job.metadata.uid,
+        state=state,
+        created=job.metadata.creation_timestamp.timestamp(),
+        since=since.timestamp(),
+        attempt=_attempt(job, state, pods),
+        attempts=job.spec.backoff_limit + 1,
+        reason=reason,
+        exit_code=exit_code,
+        processing_seconds=seconds,
+        deleting=job.metadata.deletion_timestamp is not None,
+    )
+
+
+def pending_since(job: JobObject, pods: Sequence[PodObject]) -> datetime | None:
+    """Since when a worker should have been running and is not; None when it runs, or nothing should."""
+    if job.spec.suspend or job.metadata.deletion_timestamp or condition(job.status.conditions, "Complete", "Failed"):
+        return None
+    waiting = [pod for pod in pods if not pod.has_ended]
+    if any(_running(pod) or _terminated(pod) for pod in waiting):
+        return None
+    if waiting:
+        return min(pod.metadata.creation_timestamp for pod in waiting)
+    # Between two attempts the controller pauses, for six minutes at most.
+    if pods:
+        return None
+    # A drained pod goes before the next one comes, and leaves no trace but that the controller wrote it off.
+    written = [one.time for one in job.metadata.managed_fields if one.subresource == "status" and one.time]
+    return max(written, default=job.metadata.creation_timestamp)
+
+
+def pending_limit(job: JobObject) -> float:
+    """How long its worker may take to start, in seconds."""
+    text = job.metadata.annotations.get(PENDING_ANNOTATION, "")
+    return float(text) if text else float("inf")
+
+
+def is_recorded(job: JobObject) -> bool:
+    """Whether a finished Job says everything itself."""
+    return REASON_ANNOTATION in job.metadata.annotations
+
+
+def record_annotations(job: Job) -> dict[str, str]:
+    """What a finished Job is given to say everything itself."""
+    kept = {
+        REASON_ANNOTATION: job.reason.encode()[-_REASON_MAX:].decode(errors="ignore"),
+        SECONDS_ANNOTATION: f"{job.processing_seconds:.3f}",
+    }
+    return kept if job.exit_code is None else {**kept, EXIT_CODE_ANNOTATION: str(job.exit_code)}
+
+
+def condition(conditions: Sequence[Condition], *types: str) -> Condition | None:
+    """The first condition of these types that is so."""
+    return next((one for one in conditions if one.type in types and one.status == "True"), None)
+
+
+def _state(job: JobObject, pods: Sequence[PodObject], refusal: str) -> tuple[State, datetime, str]:
+    created, kept = job.metadata.creation_timestamp, job.metadata.annotations
+    if REFUSED_ANNOTATION in kept:
+        return State.FAILED, created, kept[REFUSED_ANNOTATION]
+    if done := condition(job.status.conditions, "Complete"):
+        at = job.status.completion_time or done.last_transition_time or created
+        return State.DONE, at, kept.get(REASON_ANNOTATION, _last_words(pods))
+    if failed := condition(job.status.conditions, "Failed"):
+        reason = kept.get(REASON_ANNOTATION) or _last_words(pods) or failed.message or failed.reason
+        return State.FAILED, failed.last_transition_time or created, reason
+    live = [pod for pod in pods if not pod.has_ended]
+    for pod in live:
+        # One whose container has ended is running until the kubelet has said so of the whole pod.
+        if running := _running(pod) or _terminated(pod):
+            return State.RUNNING, running.started_at or pod.metadata.creation_timestamp, ""
+    if live:
+        return State.STARTING, live[-1].metadata.creation_timestamp, why_waiting(live[-1])
+    ended = _terminated(pods[-1]) if pods else None
+    if ended and ended.started_at and pods[-1].status.phase == "Succeeded":
+        # The controller has not counted it yet.
+        return State.RUNNING, ended.started_at, ""
+    at = ended.finished_at if ended and ended.finished_at else created
+    return State.STARTING, at, _last_words(pods) or refusal
+
+
+def why_waiting(pod: PodObject) -> str:
+    """What keeps a pod from running, in the words of who knows; empty while nothing is wrong."""
+    for status in (*pod.status.init_container_statuses, *pod.status.container_statuses):
+        waiting = status.state.waiting
+        if waiting and waiting.reason and waiting.reason not in _UNTOLD:
+            return f"{waiting.reason}: {waiting.message}" if waiting.message else waiting.reason
+    scheduled = next((one for one in pod.status.conditions if one.type == "PodScheduled"), None)
+    if scheduled and scheduled.status == "False":
+        return f"{scheduled.reason}: {scheduled.message}"
+    return ""
+
+
+def _attempt(job: JobObject, state: State, pods: Sequence[PodObject]) -> int:
+    """Disrupted pods cost none, and are not counted."""
+    # The controller counts a little later than it is seen here.
+    seen = sum(pod.status.phase == "Failed" and not condition(pod.status.conditions, _DISRUPTED) for pod in pods)
+    failed = max(job.status.failed, seen)
+    is_under_way = state in {State.RUNNING, State.DONE} or (
+        state is State.STARTING and any(_running(pod) for pod in pods)
+    )
+    return failed + 1 if is_under_way else failed
+
+
+def _running(pod: PodObject) -> Running | None:
+    return next((one.state.running for one in pod.status.container_statuses if one.name == CONTAINER), None)
+
+
+def _terminated(pod: PodObject) -> Terminated | None:
+    return next((one.state.terminated for one in pod.status.container_statuses if one.name == CONTAINER), None)
+
+
+def _processing_seconds(terminated: Sequence[Terminated]) -> float:
+    return sum(
+        max(0.0, (one.finished_at - one.started_at).total_seconds())
+        for one in terminated
+        if one.started_at and one.finished_at
+    )
+
+
+def _last_words(pods: Sequence[PodObject]) -> str:
+    """What the last worker said, or what was said of it."""
+    ended = [pod for pod in pods if pod.has_ended]
+    if not ended:
+        return ""
+    pod = ended[-1]
+    if pod.status.reason == "DeadlineExceeded":
+        return "stopped at its deadline (retry.deadlineSeconds)"
+    terminated = _terminated(pod)
+    disrupted = condition(pod.status.conditions, _DISRUPTED)
+    if disrupted and pod.status.phase == "Failed" and not (terminated and terminated.exit_code in NO_RETRY):
+        return f"{disrupted.reason}: {disrupted.message}"
+    if terminated and terminated.message.strip():
+        return terminated.message.strip()
+    if terminated and terminated.exit_code:
+        told = f", {terminated.reason}" if terminated.reason not in {"", "Error"} else ", without a word"
+        return f"exit code {terminated.exit_code}{told}"
+    return pod.status.message or pod.status.reason or _words_of_others(pod)
+
+
+def _words_of_others(pod: PodObject) -> str:
+    """Of a container beside or before the worker's, that made the pod fail."""
+    for one in (*pod.status.init_container_statuses, *pod.status.container_statuses):
+        ended = one.state.terminated
+        if one.name != CONTAINER and ended and ended.exit_code:
+            return f"container {one.name}: {ended.message.strip() or f'exit code {ended.exit_code}, {ended.reason}'}"
+    return ""

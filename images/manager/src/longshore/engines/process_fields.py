@@ -1,0 +1,120 @@
+"""What the process engine can honour of a Job's manifest, and what a shipped image is on this machine.
+
+Pure but for looking whether folders and programs are there. Refuses by name: a field that is neither honoured here
+nor meaningless to a plain process is a problem, in words that say what to write instead.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from longshore.manifests import REFUSED_ANNOTATION, SHIPPED_PREFIX, Manifest
+from longshore.podtemplate import CONTAINER, ITEM_VOLUME
+
+_POD_FIELDS: Final = {
+    "restartPolicy", "activeDeadlineSeconds", "terminationGracePeriodSeconds", "containers", "volumes",
+    # True of every process: there is no token and no service link to mount.
+    "automountServiceAccountToken", "enableServiceLinks",
+}  # fmt: skip
+_CONTAINER_FIELDS: Final = {
+    "name", "image", "imagePullPolicy", "command", "args", "workingDir", "env", "resources", "volumeMounts",
+    "terminationMessagePath", "terminationMessagePolicy",
+}  # fmt: skip
+
+
+def problems(job: Manifest) -> Iterator[str]:
+    """Every field that a process on this machine can't honour, and what to write instead."""
+    if is_refused(job):
+        return
+    pod = job["spec"]["template"]["spec"]
+    yield from (f"can't honour podTemplate.spec.{name}: leave it out here" for name in sorted(set(pod) - _POD_FIELDS))
+    if [one["name"] for one in pod["containers"]] != [CONTAINER]:
+        yield "runs one container only: leave the others of podTemplate.spec.containers out here"
+    container = _container(job)
+    for name in sorted(set(container) - _CONTAINER_FIELDS):
+        yield f"can't honour {name} of a container: leave it out here"
+    if "limits" in container.get("resources", {}):
+        yield "can't limit a process: leave worker.resources.limits out here"
+    if not command(job).get("command"):
+        image = container.get("image", "")
+        yield f"has no images, and {image!r} is not installed here: set worker.command to the program that it runs"
+    yield from _variable_problems(container)
+    yield from _volume_problems(pod, container)
+
+
+def program_problems(job: Manifest) -> Iterator[str]:
+    """Whether what it starts is there now; for a look before the first item, since it may come and go."""
+    container, argv = _container(job), command(job).get("command", [""])
+    path = next((one.get("value", "") for one in container.get("env", []) if one["name"] == "PATH"), None)
+    name = argv[0]
+    # A name with a variable in it is known only when that is filled.
+    if name and "$" not in name and not is_refused(job):
+        place = str(Path(container.get("workingDir", "")) / name) if "/" in name else name
+        if shutil.which(place, path=path) is None:
+            yield f"finds no program {name!r}: install it, or correct worker.command"
+
+
+def _variable_problems(container: Manifest) -> Iterator[str]:
+    for variable in container.get("env", []):
+        if "valueFrom" in variable:
+            yield f"can't look up the variable {variable['name']}: give it a value here"
+
+
+def _volume_problems(pod: Manifest, container: Manifest) -> Iterator[str]:
+    folders: dict[str, Any] = {volume["name"]: volume.get("hostPath", {}).get("path") for volume in pod["volumes"]} | {
+        ITEM_VOLUME: None
+    }
+    for volume in pod["volumes"]:
+        if volume["name"] != ITEM_VOLUME and "hostPath" not in volume:
+            kind = next((key for key in volume if key != "name"), "volume")
+            yield (
+                f"can't mount the {kind} of volume {volume['name']!r}: "
+                f"give --volume {volume['name']}=FOLDER, or make it a hostPath"
+            )
+        elif volume["name"] != ITEM_VOLUME and _is_missing(volume["hostPath"]):
+            path = volume["hostPath"]["path"]
+            what = "finds a file, and no folder, at" if Path(path).exists() else "finds no folder"
+            yield f"{what} {path} for volume {volume['name']!r}: make one, or set its hostPath.path"
+    for mount in container.get("volumeMounts", []):
+        folder = folders.get(mount["name"])
+        if folder is not None and mount["mountPath"] != folder:
+            yield f"can't mount {mount['name']!r} at {mount['mountPath']}: a process sees it at {folder}"
+        if extra := sorted(set(mount) - {"name", "mountPath", "readOnly"}):
+            yield f"can't honour {', '.join(extra)} of the mount of {mount['name']!r}: leave it out here"
+
+
+def _is_missing(host_path: Manifest) -> bool:
+    path = Path(host_path["path"])
+    # In this order: another start may be making it right now.
+    return not path.is_dir() if path.exists() else host_path.get("type") != "DirectoryOrCreate"
+
+
+def is_refused(job: Manifest) -> bool:
+    """Whether this Job never runs, and only says why its item failed."""
+    return REFUSED_ANNOTATION in job["metadata"]["annotations"]
+
+
+def _container(job: Manifest) -> Manifest:
+    container: Manifest = job["spec"]["template"]["spec"]["containers"][0]
+    return container
+
+
+def command(job: Manifest) -> Manifest:
+    """What to run: the container's command, or the program that a shipped image is on this machine."""
+    container = _container(job)
+    if "command" in container or is_refused(job):
+        return {"command": container.get("command", [])}
+    program = _shipped_program(container.get("image", ""))
+    return {"command": [program]} if program else {}
+
+
+def _shipped_program(image: str) -> str | None:
+    """The installed program of a shipped image: beside this Python first, then on the PATH."""
+    if not image.startswith(SHIPPED_PREFIX):
+        return None
+    name = f"longshore-{image.removeprefix(SHIPPED_PREFIX).partition(':')[0]}"
+    beside = str(Path(sys.executable).parent)
+    return shutil.which(name, path=os.pathsep.join([beside, os.defpath])) or shutil.which(name)

@@ -1,0 +1,101 @@
+"""One sentence about one item: what state, since when, why, and what to do next. Pure, for every place that tells.
+
+Text that came from items or workers is made safe to print: `safe` shows control characters instead of sending them.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from longshore.state import Job, Record, State
+
+
+@dataclass(frozen=True)
+class Line:
+    """Where a waiting item stands."""
+
+    ahead: int
+    """Waiting items that come before it."""
+    live: int
+    limit: int
+    is_managed: bool
+    """Whether any manager runs now."""
+    trouble: str = ""
+    """What keeps the source from giving it."""
+
+
+def safe(text: str) -> str:
+    """`text` on one line, with what a terminal would obey, or hide, spelled out: a newline as `\\n`."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
+    if seconds < 10:  # noqa: PLR2004 - below it a tenth matters
+        return f"{max(0.0, seconds):.1f} s"
+    whole = int(seconds)
+    for size, unit, small, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // small
+            return f"{whole // size} {unit} {rest} {small_unit}" if rest else f"{whole // size} {unit}"
+    return f"{whole} s"
+
+
+def explain_job(job: Job, now: float, retry_command: str, run_command: str = "") -> str:
+    """What became of an item that has a Job; `run_command` is what starts a manager, where none runs."""
+    item = safe(job.item)
+    since = f"since {_clock(job.since)} ({duration(now - job.since)})"
+    tries = f"attempt {job.attempt} of {job.attempts}"
+    why = f": {_last_words(job.reason)}" if job.reason else ""
+    match job.state:
+        case State.STARTING if run_command:
+            return f"{item} is waiting to be started again{why}; no manager is running. Start one: {run_command}"
+        case State.RUNNING:
+            return f"{item} is running {since}, {tries}."
+        case State.STARTING if job.attempt == 0:
+            return f"{item} is starting {since}: its Job is made, its worker not yet up{why}."
+        case State.STARTING:
+            code = f" with exit code {job.exit_code}" if job.exit_code is not None else ""
+            return f"{item} is starting again {since}; {tries} ended{code}{why}."
+        case State.DONE:
+            worked = duration(job.processing_seconds)
+            return f"{item} is done {since}, after {worked} of work in {_count(job.attempt, 'attempt')}{why}."
+        case _:
+            tried = f"after {_count(job.attempt, 'attempt')}" if job.attempt else "before its first attempt"
+            # A worker without a word has its exit code for a reason.
+            is_told = job.exit_code is None or job.reason.startswith(f"exit code {job.exit_code},")
+            code = "" if is_told else f", exit code {job.exit_code}"
+            return f"{item} failed {since} {tried}{code}{why}. Once mended: {retry_command}"
+
+
+def explain_record(record: Record, now: float, retry_command: str) -> str:
+    """What became of an item whose Job has moved to the ledger."""
+    since = f"since {_clock(record.at)} ({duration(now - record.at)})"
+    if record.state is State.DONE:
+        return f"{safe(record.item)} is done {since}; its Job is no longer kept."
+    return f"{safe(record.item)} failed {since}: {_last_words(record.reason)}. Once mended: {retry_command}"
+
+
+def explain_waiting(item: str, line: Line, run_command: str) -> str:
+    """Why a listed item has no Job yet."""
+    if line.trouble:
+        return f"{safe(item)} is waiting: it can't be read from the source now: {safe(line.trouble).rstrip('.')}."
+    if not line.is_managed:
+        return f"{safe(item)} is waiting: no manager is running. Start one: {run_command}"
+    if line.live >= line.limit:
+        place = f"{_count(line.ahead, 'item')} ahead of it" if line.ahead else "it is next"
+        return f"{safe(item)} is waiting: all {line.limit} workers are busy (scaling.max), {place}."
+    return f"{safe(item)} is waiting: it is about to be started."
+
+
+def _last_words(text: str) -> str:
+    """The last line of a reason: a traceback's point, a log's end."""
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    return safe(lines[-1].strip()).rstrip(".") if lines else ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,227 @@
+"""A queue on this machine: its state folder, its engine and its ambassador, from one queue file.
+
+Owns where things lie (`.longshore/<queue>` beside the queue file) and the ambassador's process: it is handed a
+listening socket, so that its address is known before it runs and survives its restarts, and it ends with us.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from longshore.engines.process import ProcessEngine
+from longshore.ledger import FileLedger
+from longshore.manifests import Bundle, bundle_for, sample_item
+from longshore.names import job_name
+from longshore.queuefile import Queue, source_variables
+from longshore_kit.errors import SettingsError
+from longshore_kit.logs import Logger
+
+STATE_FOLDER: Final = ".longshore"
+AMBASSADOR_LOG: Final = "ambassador.log"
+MANAGERS_LOCK: Final = "managers.lock"
+_USAGE: Final = 64
+_RESTART_SECONDS: Final = 2.0
+_GRACE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True)
+class LocalQueue:
+    """One queue of this machine."""
+
+    queue: Queue
+    state_folder: Path
+    mounts: Mapping[str, str]
+    """Each volume's folder on this machine, by the volume's name."""
+
+    def engine(self) -> ProcessEngine:
+        """A fresh engine on the queue's folder; close it."""
+        return ProcessEngine(self.state_folder, working_folder=self.queue.folder, mounts=self.mounts)
+
+    def ledger(self) -> FileLedger:
+        """The queue's ledger."""
+        return FileLedger(self.state_folder / "ledger.jsonl")
+
+    def sample_bundle(self, engine: ProcessEngine) -> Bundle:
+        """What an item would start, for looking at before there is one."""
+        item = sample_item(self.queue.spec.worker)
+        return bundle_for(self.queue, item, engine.layout(job_name(self.queue.name, item.name)))
+
+    def prepare(self) -> None:
+        """
+        Make the state folder, out of sight of git.
+
+        Raises:
+            SettingsError: it can't be made.
+        """
+        ignore = self.state_folder.parent / ".gitignore"
+        try:
+            self.state_folder.mkdir(parents=True, exist_ok=True)
+            if self.state_folder.parent.name == STATE_FOLDER and not ignore.exists():
+                ignore.write_text("*\n", encoding="utf-8")
+        except OSError as exc:
+            raise SettingsError(
+                f"the state folder {self.state_folder} can't be made: {exc.strerror}; choose one with --state-folder"
+            ) from exc
+
+    def is_managed(self) -> bool:
+        """Whether any manager runs now; looking leaves no trace that a manager could take for another one."""
+        try:
+            with (self.state_folder / MANAGERS_LOCK).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            pass
+        return False
+
+    @contextlib.contextmanager
+    def managing(self) -> Iterator["Managing"]:
+        """While held, this process counts as one of the queue's managers."""
+        with (self.state_folder / MANAGERS_LOCK).open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            yield Managing(lock)
+
+
+@dataclass(frozen=True)
+class Managing:
+    """A manager's part in its queue's folder."""
+
+    lock: IO[bytes]
+
+    def is_last(self) -> bool:
+        """Whether no other process manages this queue now."""
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(self.lock, fcntl.LOCK_SH)
+            return False
+        fcntl.flock(self.lock, fcntl.LOCK_SH)  # who looks must not have to wait for our end
+        return True
+
+
+def open_queue(queue: Queue, state_folder: Path | None) -> LocalQueue:
+    """The queue with its places on this machine; nothing is made yet."""
+    mounts = {
+        name: os.path.normpath(queue.folder / volume.host_path.path) if volume.host_path else f"/{name}"
+        for name, volume in queue.spec.volumes.items()
+    }
+    # Workers run in the queue file's folder, wherever we were started.
+    folder = state_folder.resolve() if state_folder else queue.folder / STATE_FOLDER / queue.name
+    return LocalQueue(queue, folder, mounts)
+
+
+class Ambassador:
+    """The queue's ambassador as a child process, started again when it ends by itself."""
+
+    def __init__(self, local: LocalQueue, environ: Mapping[str, str], log: Logger) -> None:
+        self._local: Final = local
+        self._environ: Final = dict(environ)
+        self._log: Final = log
+        self._stop: Final = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._listener: socket.socket | None = None
+        self._keeper: threading.Thread | None = None
+        self.misuse = ""
+        """Why it refused to start: settings that no restart makes right."""
+
+    @property
+    def log_path(self) -> Path:
+        """Where it writes its log."""
+        return self._local.state_folder / AMBASSADOR_LOG
+
+    def start(self) -> str:
+        """
+        Its URL. It may not answer yet, but requests wait for it.
+
+        Raises:
+            SettingsError: the queue's source has no ambassador on this machine.
+        """
+        source = self._local.queue.spec.source
+        if source.kind == "custom" and source.custom:
+            return source.custom.url
+        program = self._program(f"longshore-ambassador-{source.kind}")
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        port = self._listener.getsockname()[1]
+        self._spawn(program)
+        self._keeper = threading.Thread(target=self._keep, args=(program,), name="ambassador-keeper", daemon=True)
+        self._keeper.start()
+        return f"http://127.0.0.1:{port}"
+
+    def stop(self) -> None:
+        """Stop it, and wait until it has ended."""
+        self._stop.set()
+        if self._process:
+            self._process.terminate()
+        if self._keeper:
+            self._keeper.join()
+        if self._listener:
+            self._listener.close()
+
+    def _program(self, name: str) -> str:
+        beside = str(Path(sys.executable).parent)
+        program = shutil.which(name, path=beside) or shutil.which(name)
+        if program is None:
+            raise SettingsError(f"source.kind: {name} is not installed here: install it beside longshore")
+        return program
+
+    def _spawn(self, program: str) -> None:
+        assert self._listener is not None  # noqa: S101 - start() made it
+        variables = source_variables(self._local.queue.spec.source, self._local.mounts)
+        descriptor = self._listener.fileno()
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [program],
+                env={
+                    **self._environ,
+                    **variables,
+                    "LISTEN_FD": str(descriptor),
+                    "HEALTH_PORT": "0",
+                    "EXIT_WITH_PARENT": "true",
+                    "LOG_FORMAT": "json",
+                },
+                stdin=subprocess.PIPE,  # its end, however we end, ends the ambassador
+                stdout=log,
+                stderr=log,
+                pass_fds=(descriptor,),
+                start_new_session=True,  # Ctrl-C is for us; the ambassador serves until we are done
+            )
+
+    def _keep(self, program: str) -> None:
+        while self._process is not None:
+            code = self._end_of(self._process)
+            if self._stop.is_set():
+                return
+            if code == _USAGE:
+                self.misuse = self._last_words()
+                if self._listener:
+                    self._listener.close()  # who has asked gets no answer, at once
+                return
+            self._log.warning("ambassador ended; starting it again", exit_code=code, log=str(self.log_path))
+            if self._stop.wait(_RESTART_SECONDS):
+                return
+            self._spawn(program)
+
+    def _end_of(self, process: subprocess.Popen[bytes]) -> int:
+        """Wait for it to end; once we are stopping, only for its grace."""
+        while True:
+            try:
+                code = process.wait(timeout=_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                if self._stop.is_set():
+                    process.kill()
+            else:
+                if process.stdin:
+                    process.stdin.close()
+                return code
+
+    def _last_words(self) -> str:
+        return self.log_path.read_text(encoding="utf-8", errors="replace").strip()[-2000:]

@@ -1,0 +1,323 @@
+"""The loop: items ← source, jobs ← engine, actions ← plan, apply.
+
+Owns when to look and what to do about what went wrong; decides nothing else (plan.py does) and keeps nothing that the
+Jobs don't say, but for how long an item has been absent. Only the loop catches what it did not expect: it says so
+once, and tries again.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from longshore import state
+from longshore.engines.base import Engine
+from longshore.ledger import Ledger, LedgerUnavailable, Records
+from longshore.patience import backoff
+from longshore.plan import Absences, Action, Create, Enter, Forget, Limits, Observed, count_absences, plan
+from longshore.queuefile import Queue
+from longshore.source import Items
+from longshore.starting import Starter
+from longshore.state import Job, Jobs, State, record_of
+from longshore_kit.contract import ItemList
+from longshore_kit.errors import EngineError, SourceUnavailable
+from longshore_kit.logs import Logger
+
+LISTING_MAX_SECONDS: Final = 60.0
+"""No Job is made from a listing that is older: the process was paused, or the source has gone."""
+LONG_POLL_SECONDS: Final = 20.0
+POLL_SECONDS: Final = 2.0
+"""The pause between two listings where the source does not hold its answer."""
+TICK_SECONDS: Final = 1.0
+"""The longest pause between two looks; a change ends it at once."""
+_BACKOFF_MAX: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Two clocks, since each can lie: the wall's may be set, the other stands still while a machine sleeps."""
+
+    wall: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One good listing, and when it was asked for."""
+
+    items: ItemList
+    number: int
+    """Counts good listings, unchanged ones too."""
+    wall: float
+    monotonic: float
+
+    def age(self, clock: Clock) -> float:
+        """Seconds since it was asked for, by the clock that says more."""
+        return max(clock.wall() - self.wall, clock.monotonic() - self.monotonic)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of the source."""
+
+    listing: Listing | None = None
+    """The latest good one."""
+    error: str = ""
+    """Why the last attempt gave none; empty when it gave one."""
+
+
+class SourcePoller:
+    """Keeps the latest good listing, in a thread of its own, so that a slow source delays nothing but itself."""
+
+    def __init__(self, items: Items, log: Logger, clock: Clock | None = None) -> None:
+        self._items: Final = items
+        self._log: Final = log
+        self._clock: Final = clock or Clock()
+        self._stop: Final = threading.Event()
+        self._on_change: Callable[[], None] = lambda: None
+        self._thread: threading.Thread | None = None
+        self.seen = Seen()
+        """One value, exchanged whole: a reader never sees an error with the listing of another attempt."""
+
+    def start(self, on_change: Callable[[], None]) -> None:
+        """Begin; `on_change` is called, in the poller's thread, after each attempt that changed anything."""
+        self._on_change = on_change
+        self._thread = threading.Thread(target=self._run, name="source-poller", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End soon; a request under way is not waited for."""
+        self._stop.set()
+
+    def poll(self, *, wait_seconds: float = 0) -> bool:
+        """Ask once: whether there is a good listing."""
+        before = self.seen
+        try:
+            self.seen = Seen(self._listing(before.listing, wait_seconds))
+        except SourceUnavailable as exc:
+            self.seen = Seen(before.listing, str(exc))
+        except Exception as exc:  # noqa: BLE001 - the poller's own loop: a thread that dies of a bug would leave silence
+            self.seen = Seen(before.listing, f"{type(exc).__name__}: {exc}")
+            if not before.error:
+                self._log.exception("source not asked; trying again")
+        self._report(before.error)
+        return not self.seen.error
+
+    def _listing(self, before: Listing | None, wait_seconds: float) -> Listing:
+        # Held by the source it may have been true for a moment only: its age counts from when it could first be so.
+        wall, monotonic = self._clock.wall(), self._clock.monotonic()
+        items = self._items.list_items(wait_seconds=wait_seconds)
+        held = min(wait_seconds, self._clock.monotonic() - monotonic)
+        return Listing(items, before.number + 1 if before else 1, wall + held, monotonic + held)
+
+    def _report(self, error_before: str) -> None:
+        if self.seen.error and not error_before:
+            self._log.warning("source unavailable; nothing is started or forgotten meanwhile", reason=self.seen.error)
+        elif error_before and not self.seen.error:
+            self._log.info("source available again")
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stop.is_set():
+            before, began = self.seen, self._clock.monotonic()
+            is_good = self.poll(wait_seconds=LONG_POLL_SECONDS)
+            if _tells(before) != _tells(self.seen):
+                self._on_change()
+            failures = 0 if is_good else failures + 1
+            took = self._clock.monotonic() - began
+            pause = backoff(failures, first=2.0, most=_BACKOFF_MAX) if failures else max(0.0, POLL_SECONDS - took)
+            self._stop.wait(pause)
+
+
+def _tells(seen: Seen) -> tuple[ItemList | None, str]:
+    return seen.listing.items if seen.listing else None, seen.error
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one tick saw."""
+
+    items: ItemList | None
+    """The latest good listing, however old; None before the first."""
+    jobs: Jobs = field(default_factory=dict)
+    records: Records = field(default_factory=dict)
+    changes: tuple[Job, ...] = ()
+    """Jobs that came into another state since the tick before."""
+    source_error: str = ""
+    at: float = 0.0
+
+    @property
+    def is_worked_through(self) -> bool:
+        """Whether every item that is listed, or soon will be, is done or failed, and nothing runs."""
+        if self.items is None or self.items.pending_count or any(job.is_live for job in self.jobs.values()):
+            return False
+        return all(item in self.jobs or item in self.records for item in self.items.names)
+
+
+class Manager:
+    """One manager of one queue. Any number may run side by side; the engine's Jobs are all that they share."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        *,
+        items: Items,
+        poller: SourcePoller,
+        engine: Engine,
+        ledger: Ledger,
+        pool: Executor,
+        log: Logger,
+        clock: Clock | None = None,
+    ) -> None:
+        self._poller: Final = poller
+        self._engine: Final = engine
+        self._ledger: Final = ledger
+        self._log: Final = log
+        self._clock: Final = clock or Clock()
+        self._limits: Final = limits_of(queue)
+        self._starter: Final = Starter(queue, items=items, engine=engine, ledger=ledger, pool=pool, log=log)
+        self._absences = Absences()
+        self._counted = 0
+        self._seen: Jobs | None = None
+        self._wake: Final = threading.Event()
+        self._complaints: frozenset[str] = frozenset()
+
+    def run(self, stop: threading.Event, on_tick: Callable[[Survey], None]) -> None:
+        """Tick until `stop` is set (and `wake` called); `on_tick` gets what each tick saw."""
+        self._engine.watch(self.wake)
+        self._poller.start(self.wake)
+        failures = 0
+        while not stop.is_set():
+            self._wake.clear()
+            survey = self._try_tick()
+            failures = failures + 1 if survey is None else 0
+            if survey is not None:
+                on_tick(survey)
+            if not stop.is_set():
+                self._wake.wait(backoff(failures + 1, first=TICK_SECONDS, most=_BACKOFF_MAX))
+        self._poller.stop()
+
+    def wake(self) -> None:
+        """Look now. From any thread."""
+        self._wake.set()
+
+    def tick(self) -> Survey:
+        """
+        Look once, and do what is to be done. Starts go on side by side after it has returned.
+
+        Raises:
+            EngineUnavailable: could not look; nothing was done.
+            LedgerUnavailable: the same, of the records.
+        """
+        self._engine.tend()
+        # Jobs first, records second: the other way round, one that moves from here to there would be in neither. What
+        # is under way before both: when it ends in between, its Job is among those seen.
+        under_way = self._starter.under_way
+        jobs = self._engine.jobs()
+        records = self._ledger.read()
+        seen = self._poller.seen
+        observed = self._observe(seen.listing, jobs, records, under_way)
+        for action in plan(observed, self._limits):
+            self._apply(action, seen.listing)
+        changes = () if self._seen is None else tuple(state.changes(self._seen, jobs))
+        self._seen = jobs
+        for job in changes:
+            self._report(job)
+        return Survey(seen.listing.items if seen.listing else None, jobs, records, changes, seen.error, observed.at)
+
+    def _observe(self, listing: Listing | None, jobs: Jobs, records: Records, under_way: frozenset[str]) -> Observed:
+        now = self._clock.wall()
+        fresh = listing if listing is not None and self._is_fresh(listing) else None
+        observed = Observed(
+            fresh.items if fresh else None,
+            jobs,
+            records,
+            self._absences,
+            now,
+            under_way=under_way,
+            postponed=self._starter.postponed(now),
+        )
+        if fresh and fresh.number != self._counted:
+            self._counted = fresh.number
+            self._absences = count_absences(self._absences, observed)
+            self._starter.forget(frozenset(fresh.items.names))
+            observed = replace(observed, absences=self._absences)
+        return observed
+
+    def _is_fresh(self, listing: Listing) -> bool:
+        return listing.age(self._clock) <= LISTING_MAX_SECONDS
+
+    def _apply(self, action: Action, listing: Listing | None) -> None:
+        match action:
+            case Create(item):
+                self._starter.start(
+                    item,
+                    may_start=lambda: listing is not None and self._is_fresh(listing),
+                    now=self._clock.wall,
+                    on_end=self.wake,
+                )
+            case Enter(jobs):
+                self._enter(jobs)
+            case Forget(item, job):
+                if job is not None:
+                    self._engine.delete(job)
+                else:
+                    self._ledger.remove([item])
+                self._log.info("item forgotten; it has left the source", item=item)
+
+    def _enter(self, jobs: Sequence[Job]) -> None:
+        def still() -> Collection[str]:
+            """Those that nobody has deleted meanwhile, to have them tried again."""
+            known = self._engine.jobs()
+            return [
+                job.item for job in jobs if (now := known.get(job.item)) and now.uid == job.uid and not now.deleting
+            ]
+
+        entered = self._ledger.enter([record_of(one) for one in jobs], still)
+        for job in jobs:
+            if job.item in entered:
+                self._engine.delete(job)
+
+    def _try_tick(self) -> Survey | None:
+        try:
+            survey = self.tick()
+        except (EngineError, LedgerUnavailable) as exc:
+            self._complain("jobs not seen; nothing is started or deleted meanwhile", str(exc))
+        except Exception as exc:  # noqa: BLE001 - the one place that catches what nobody expected: the queue must go on
+            if self._complain("tick failed; trying again", repr(exc)):
+                self._log.exception("tick failed; trying again")
+        else:
+            self._complaints = frozenset()
+            return survey
+        return None
+
+    def _complain(self, event: str, reason: str) -> bool:
+        """One line per trouble, not one per tick: whether this one is new."""
+        if reason in self._complaints:
+            return False
+        self._complaints |= {reason}
+        self._log.error(event, reason=reason)
+        return True
+
+    def _report(self, job: Job) -> None:
+        log = self._log.bind(item=job.item, job=job.name)
+        match job.state:
+            case State.FAILED:
+                log.warning("item failed", reason=job.reason, attempts=job.attempt)
+            case State.DONE:
+                log.info("item done", seconds=round(job.processing_seconds, 1))
+            case _:
+                log.info(f"item {job.state}", attempt=job.attempt)
+
+
+def limits_of(queue: Queue) -> Limits:
+    """The plan's numbers in the queue file."""
+    scaling, keep = queue.spec.scaling, queue.spec.keep
+    return Limits(
+        parallel_min=scaling.min,
+        parallel_max=scaling.max,
+        keep_finished=keep.finished,
+        keep_failed=keep.failed,
+    )

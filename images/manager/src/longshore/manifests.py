@@ -1,0 +1,278 @@
+"""From a queue and one item to the Kubernetes Job that works on it: the only place that builds one.
+
+Pure. The cluster, Docker and the laptop run the same manifest; what differs is where an engine shows a worker its
+files, which is its `Layout`. Why each field is what it is: docs/design.md §4.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from longshore import names
+from longshore.podtemplate import CONTAINER, ITEM_FOLDER, ITEM_VOLUME, overlay
+from longshore.queuefile import Queue, Volume, Worker, variable_text, volume_variable
+from longshore.references import fill, references
+from longshore_kit import contract
+from longshore_kit.contract import Item
+from longshore_kit.errors import ItemRejected
+
+Manifest: TypeAlias = dict[str, Any]
+"""A Kubernetes object, as its JSON."""
+
+ITEM_ANNOTATION: Final = "longshore.dev/item"
+DIGEST_ANNOTATION: Final = "longshore.dev/item-sha256"
+DATA_ANNOTATION: Final = "longshore.dev/item-data"
+REFUSED_ANNOTATION: Final = "longshore.dev/refused"
+"""On a Job that never runs: why its item could not be started."""
+PENDING_ANNOTATION: Final = "longshore.dev/pending-seconds"
+"""How long its worker may take to start: the Job's own, so that a changed queue file leaves it as it is."""
+QUEUE_LABEL: Final = "longshore.dev/queue"
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+ITEM_FILE: Final = "item.json"
+
+INLINE_MAX_BYTES: Final = 16 * 1024
+"""Data up to this size rides in the Job itself; every listing of Jobs carries it."""
+PAYLOAD_MAX_BYTES: Final = 1024 * 1024 - 4096
+"""Data up to this size fits in a ConfigMap, which etcd limits to 1 MiB with its own fields."""
+_REASON_MAX: Final = 1024
+
+SHIPPED_PREFIX: Final = "longshore/"
+SHIPPED_IMAGES: Final = ("worker-ffmpeg",)
+"""Images of this repository that a queue file may name by their short names."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where an engine shows one Job's worker its files."""
+
+    item_folder: str = ITEM_FOLDER
+    result_file: str = "/dev/termination-log"
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    """Each volume's folder, by the volume's name."""
+    working_folder: str | None = None
+    """None: as the image says."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything that one item needs: its Job, and the object that holds its data where that is too big for it."""
+
+    job: Manifest
+    payload: Manifest | None = None
+    """A ConfigMap or Secret of the Job's name, for the engine to make and to have owned by the Job."""
+
+    @property
+    def name(self) -> str:
+        """The Job's name."""
+        return str(self.job["metadata"]["name"])
+
+    @property
+    def item(self) -> str:
+        """The item's name."""
+        return str(self.job["metadata"]["annotations"][ITEM_ANNOTATION])
+
+
+def bundle_for(queue: Queue, item: Item, layout: Layout) -> Bundle:
+    """
+    What starts the worker of `item`.
+
+    An item that can't be started (a reference to nothing, too much data) gets a Job that never runs and says why: a
+    failed Job is the dead letter, also for an item that failed before its first attempt.
+    """
+    try:
+        return _bundle(queue, item, layout)
+    except ItemRejected as exc:
+        return refused_bundle(queue, item.name, str(exc))
+
+
+def refused_bundle(queue: Queue, item_name: str, reason: str) -> Bundle:
+    """A Job that is suspended for good and carries `reason`; engines show it as failed and never start it."""
+    job = _job(queue, item_name, {"spec": {"restartPolicy": "Never", "containers": [{"name": CONTAINER}]}})
+    job["spec"]["suspend"] = True
+    job["spec"]["template"]["spec"]["containers"][0]["image"] = image_reference(queue.spec.worker.image) or CONTAINER
+    job["metadata"]["annotations"][REFUSED_ANNOTATION] = reason[:_REASON_MAX]
+    return Bundle(job)
+
+
+def sample_item(worker: Worker) -> Item:
+    """An item that has every value the worker refers to: for looking at a queue's Job before there is an item."""
+    texts = (*worker.command, *worker.args, *(str(value) for value in worker.env.values()))
+    paths = [path.removeprefix("item.").split(".") for text in texts for path in references(text)]
+    data: dict[str, Any] = {}
+    # The deepest first: with ${item.meta.title}, ${item.meta} is an object.
+    for *steps, last in sorted(paths, key=len, reverse=True):
+        place = data
+        for step in steps:
+            place = place.setdefault(step, {})
+        place.setdefault(last, "sample")
+    return Item(name="sample", data=data)
+
+
+def mounts_at_root(volume_names: Sequence[str]) -> dict[str, str]:
+    """Where containers have their volumes: `media` at /media."""
+    return {name: f"/{name}" for name in volume_names}
+
+
+def image_reference(image: str) -> str:
+    """The whole reference of a shipped image's short name; any other image as it is."""
+    return f"{SHIPPED_PREFIX}{image}" if image in SHIPPED_IMAGES else image
+
+
+def _bundle(queue: Queue, item: Item, layout: Layout) -> Bundle:
+    try:
+        data = contract.encode(item.data)
+    except (ValueError, RecursionError) as exc:
+        raise ItemRejected(f"the item's data can't be written as JSON: {exc}") from exc
+    if len(data) > PAYLOAD_MAX_BYTES:
+        raise ItemRejected(
+            f"the item's data has {len(data)} bytes, {PAYLOAD_MAX_BYTES} are allowed: "
+            "let the source hand out a reference to it instead"
+        )
+    worker = queue.spec.worker
+    kind = _payload_kind(worker, len(data))
+    name = names.job_name(queue.name, item.name)
+    template = _template(queue, item, layout, item_volume=_item_volume(kind, name))
+    if kind == "annotation":
+        template["metadata"] = {"annotations": {DATA_ANNOTATION: data.decode()}}
+    job = _job(queue, item.name, overlay(template, worker.pod_template))
+    return Bundle(job, _payload(kind, job, data.decode()))
+
+
+def _payload_kind(worker: Worker, size: int) -> str:
+    if worker.payload == "auto":
+        return "annotation" if size <= INLINE_MAX_BYTES else "configMap"
+    return worker.payload
+
+
+def _item_volume(kind: str, name: str) -> Manifest:
+    sources: dict[str, Manifest] = {
+        "annotation": {
+            "downwardAPI": {
+                "items": [{"path": ITEM_FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{DATA_ANNOTATION}']"}}]
+            }
+        },
+        "configMap": {"configMap": {"name": name}},
+        "secret": {"secret": {"secretName": name}},
+    }
+    return {"name": ITEM_VOLUME, **sources[kind]}
+
+
+def _payload(kind: str, job: Manifest, data: str) -> Manifest | None:
+    if kind == "annotation":
+        return None
+    metadata = {"name": job["metadata"]["name"], "labels": dict(job["metadata"]["labels"])}
+    head = {"apiVersion": "v1", "kind": "ConfigMap" if kind == "configMap" else "Secret", "metadata": metadata}
+    return {**head, "immutable": True, "data" if kind == "configMap" else "stringData": {ITEM_FILE: data}}
+
+
+def _job(queue: Queue, item_name: str, template: Manifest) -> Manifest:
+    labels = {MANAGED_BY_LABEL: "longshore", QUEUE_LABEL: queue.name}
+    template = overlay(template, {"metadata": {"labels": labels}})
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": names.job_name(queue.name, item_name),
+            "labels": dict(labels),
+            "annotations": {
+                ITEM_ANNOTATION: item_name,
+                DIGEST_ANNOTATION: names.item_digest(queue.name, item_name),
+                PENDING_ANNOTATION: str(queue.spec.retry.pending_seconds),
+            },
+        },
+        "spec": {
+            "parallelism": 1,
+            "completions": 1,
+            "backoffLimit": queue.spec.retry.attempts - 1,
+            # Two pods of one item never overlap: the next starts when the last has failed for good.
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {
+                "rules": [
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {
+                            "containerName": CONTAINER,
+                            "operator": "In",
+                            "values": [int(code) for code in contract.NO_RETRY],
+                        },
+                    },
+                    # A drained node costs no attempt.
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                ]
+            },
+            "template": template,
+        },
+    }
+
+
+def _template(queue: Queue, item: Item, layout: Layout, *, item_volume: Manifest) -> Manifest:
+    worker, volumes = queue.spec.worker, queue.spec.volumes
+    return {
+        "spec": {
+            "restartPolicy": "Never",
+            # Per attempt, from the node's acceptance; a Job's own deadline would count the queueing too.
+            "activeDeadlineSeconds": queue.spec.retry.deadline_seconds,
+            # Workers talk to no API server, and a namespace's services are none of their business.
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "containers": [_container(queue, item, layout)],
+            "volumes": [item_volume, *(_volume(name, volumes[name], layout) for name in worker.volumes)],
+        }
+    }
+
+
+def _container(queue: Queue, item: Item, layout: Layout) -> Manifest:
+    worker = queue.spec.worker
+    folders = {volume_variable(name): layout.mounts[name] for name in worker.volumes}
+    container: Manifest = {"name": CONTAINER}
+    if worker.image:
+        container["image"] = image_reference(worker.image)
+    if worker.command:
+        container["command"] = [fill(text, item, folders) for text in worker.command]
+    if worker.args:
+        container["args"] = [fill(text, item, folders) for text in worker.args]
+    if layout.working_folder:
+        container["workingDir"] = layout.working_folder
+    container["env"] = [
+        {"name": name, "value": value} for name, value in _variables(queue, item, layout, folders).items()
+    ]
+    if worker.resources:
+        container["resources"] = {
+            kind: {name: variable_text(amount) for name, amount in amounts.items()}
+            for kind, amounts in worker.resources.items()
+        }
+    container["volumeMounts"] = [
+        {"name": ITEM_VOLUME, "mountPath": layout.item_folder, "readOnly": True},
+        *_mounts(queue, layout),
+    ]
+    container["terminationMessagePath"] = layout.result_file
+    # A worker that knows nothing of Longshore leaves its last lines as the reason.
+    container["terminationMessagePolicy"] = "FallbackToLogsOnError"
+    return container
+
+
+def _variables(queue: Queue, item: Item, layout: Layout, folders: Mapping[str, str]) -> dict[str, str]:
+    own = {
+        contract.ITEM_FILE_VARIABLE: f"{layout.item_folder}/{ITEM_FILE}".replace("$", "$$"),
+        contract.ITEM_NAME_VARIABLE: item.name.replace("$", "$$"),
+        contract.QUEUE_VARIABLE: queue.name,
+        contract.RESULT_FILE_VARIABLE: layout.result_file.replace("$", "$$"),
+        **{name: folder.replace("$", "$$") for name, folder in folders.items()},
+    }
+    return own | {name: fill(variable_text(value), item, folders) for name, value in queue.spec.worker.env.items()}
+
+
+def _mounts(queue: Queue, layout: Layout) -> Iterator[Manifest]:
+    for name in queue.spec.worker.volumes:
+        mount: Manifest = {"name": name, "mountPath": layout.mounts[name]}
+        if queue.spec.volumes[name].read_only:
+            mount["readOnly"] = True
+        yield mount
+
+
+def _volume(name: str, volume: Volume, layout: Layout) -> Manifest:
+    source = volume.model_dump(by_alias=True, exclude_none=True, exclude={"read_only"})
+    if volume.host_path and layout.working_folder:
+        # On the machine itself a mount is the folder, so a relative one is told in full.
+        source["hostPath"]["path"] = layout.mounts[name]
+    return {"name": name, **source}

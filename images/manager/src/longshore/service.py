@@ -1,0 +1,145 @@
+"""One manager of one queue in a cluster: the loop over the Kubernetes engine, as a process of its own.
+
+Owns the settings of the manager's container, its health, and its end: within two seconds of SIGTERM, whatever is
+under way, since every step of it can be done again. The queue file is the chart's, in a ConfigMap.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from longshore.engines.kubernetes import Api, KubernetesEngine
+from longshore.ledger import Records
+from longshore.manager import Manager, SourcePoller, Survey
+from longshore.manifests import mounts_at_root
+from longshore.queuefile import Queue, load
+from longshore.source import HttpSource
+from longshore.state import Record
+from longshore_kit.ambassador.server import WebServer, bound
+from longshore_kit.logs import LogFormat, configure, get_logger
+from longshore_kit.settings import Settings, setting
+from longshore_kit.signals import stop_on_signals
+
+ALIVE_SECONDS: Final = 180.0
+"""A loop that has not looked for so long hangs: its longest pause and its longest patience with the API server."""
+_HEALTH_THREADS: Final = 2
+
+
+class ManagerSettings(Settings):
+    """Settings of the manager's container."""
+
+    queue_file: Path = setting(
+        "The queue file; the chart mounts it from a ConfigMap.", unit="path", default=Path("/etc/longshore/queue.yaml")
+    )
+    source_url: str = setting(
+        "Where the ambassador answers: in the same pod, on loopback.",
+        unit="URL",
+        default="http://127.0.0.1:8080",
+        pattern="^http://",
+    )
+    namespace: str = setting("Where the Jobs are made; empty: the pod's own namespace.", unit="name", default="")
+    starts_at_once: int = setting(
+        "Items that are asked for, and Jobs that are created, side by side.", unit="number", default=16, ge=1, le=64
+    )
+    health_port: int = setting(
+        "Where health is served, on all addresses, for the kubelet.", unit="port", default=8082, ge=0, le=65535
+    )
+    log_format: LogFormat = setting(
+        "How the log looks: JSON lines for programs, text for people, auto by whether stderr is a terminal.",
+        unit="auto, json or text",
+        default="auto",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
+        "The least that is logged.", unit="DEBUG, INFO, WARNING or ERROR", default="INFO"
+    )
+
+
+class NoLedger:
+    """Keeps no records: every finished Job stays, whatever `keep` says."""
+
+    def read(self) -> Records:
+        """None."""
+        return MappingProxyType({})
+
+    @contextmanager
+    def steady(self) -> Iterator[Records]:
+        """None, for as long as you like."""
+        yield self.read()
+
+    def enter(
+        self,
+        records: Sequence[Record],  # noqa: ARG002 - as Ledger.enter
+        still: Callable[[], Collection[str]] | None = None,  # noqa: ARG002 - the same
+    ) -> Collection[str]:
+        """Nothing is entered, so that no Job is deleted for it."""
+        return ()
+
+    def remove(self, items: Sequence[str]) -> None:
+        """There is nothing to remove."""
+
+
+def serve(settings: ManagerSettings) -> None:
+    """
+    Manage until SIGTERM or SIGINT, then end the process; call it in the main thread.
+
+    Raises:
+        SettingsError: the queue file, a port or the cluster's configuration is wrong.
+    """
+    configure(settings.log_format, level=settings.log_level)
+    queue = load(settings.queue_file)
+    log = get_logger("longshore.manager", queue=queue.name)
+    api = Api.connect(namespace=settings.namespace or None)
+    health = _Health()
+    with WebServer(health.app, bound("HEALTH_PORT", settings.health_port, ""), _HEALTH_THREADS):
+        engine = KubernetesEngine(api, queue.name, mounts=mounts_at_root(list(queue.spec.volumes)))
+        manager = _manager(queue, settings, engine)
+        stopping = stop_on_signals(manager.wake)
+        log.info("manager started", namespace=api.namespace, parallel_max=queue.spec.scaling.max)
+        manager.run(stopping, health.note)
+    log.info("manager stopped")
+    # Starts under way would be waited for; what is half made is made whole by the next manager.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _manager(queue: Queue, settings: ManagerSettings, engine: KubernetesEngine) -> Manager:
+    log = get_logger("longshore.manager", queue=queue.name)
+    return Manager(
+        queue,
+        items=HttpSource(settings.source_url),
+        poller=SourcePoller(HttpSource(settings.source_url), log),
+        engine=engine,
+        ledger=NoLedger(),
+        pool=ThreadPoolExecutor(settings.starts_at_once, thread_name_prefix="start"),
+        log=log,
+    )
+
+
+class _Health:
+    """Whether the loop lives, and whether it has seen its Jobs."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock: Final = clock
+        self._looked_at = clock()
+        self._has_looked = False
+
+    def note(self, survey: Survey) -> None:  # noqa: ARG002 - that there is one is what counts
+        """The loop has looked."""
+        self._looked_at = self._clock()
+        self._has_looked = True
+
+    def app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """`/healthz` and `/readyz`, as a WSGI application."""
+        is_fine = {
+            "/healthz": self._clock() - self._looked_at < ALIVE_SECONDS,
+            "/readyz": self._has_looked,
+        }.get(environ["PATH_INFO"])
+        status = "404 Not Found" if is_fine is None else "200 OK" if is_fine else "503 Service Unavailable"
+        start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"{status[4:].lower()}\n".encode()]

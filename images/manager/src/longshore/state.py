@@ -1,0 +1,91 @@
+"""What is known of an item, read back from its Job: one small value per Job, whatever engine holds it.
+
+Pure. Owns the five states and the sentence that explains one; knows nothing of how an engine stores a Job.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+class State(enum.StrEnum):
+    """Where an item is. Every listed item is in exactly one."""
+
+    WAITING = "waiting"
+    """Listed, without a Job."""
+    STARTING = "starting"
+    """Its Job is there, and no worker runs: before the first attempt, or between two."""
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    """For good: its Job stays as the dead letter until somebody retries it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One Job, as its engine last saw it. Times are seconds since the epoch."""
+
+    name: str
+    item: str
+    uid: str
+    state: State
+    created: float
+    since: float
+    """When it came into its state."""
+    attempt: int = 0
+    """The attempt that runs, ran last, or comes next; 0 before the first."""
+    attempts: int = 1
+    """How many it may have."""
+    reason: str = ""
+    """Why it is where it is: of a failed or retried one its reason, of a done one its result."""
+    exit_code: int | None = None
+    """The last attempt's exit code, if one ended by itself."""
+    processing_seconds: float = 0.0
+    """What its workers took so far, all attempts, queueing excluded."""
+    deleting: bool = False
+    """It is being deleted; its name is taken until its worker is gone."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it counts against the limit: its worker runs, or may any moment."""
+        return self.deleting or self.state in _LIVE
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing will run for it any more."""
+        return not self.is_live
+
+
+_LIVE = frozenset({State.STARTING, State.RUNNING})
+
+Jobs: TypeAlias = Mapping[str, Job]
+"""Every Job of a queue, by the item's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is kept of an item whose Job is gone: the ledger's entry."""
+
+    item: str
+    state: State
+    """DONE or FAILED."""
+    at: float
+    """When it finished, in seconds since the epoch."""
+    reason: str = ""
+
+
+def record_of(job: Job) -> Record:
+    """The entry that outlives a finished Job; of a result nothing is kept, of a failure its reason."""
+    return Record(item=job.item, state=job.state, at=job.since, reason=job.reason if job.state is State.FAILED else "")
+
+
+def changes(before: Jobs, after: Jobs) -> list[Job]:
+    """Jobs that are new or in another state, or another attempt, than before; in no promised order."""
+    return [
+        job
+        for item, job in after.items()
+        # Engines hand out the same object while nothing changed: that is the whole cost for 100,000 finished Jobs.
+        if (known := before.get(item)) is not job
+        and (known is None or (known.state, known.attempt, known.uid) != (job.state, job.attempt, job.uid))
+    ]
