@@ -1,0 +1,175 @@
+{{/* Every name: the release's, and what of it this is. Cut to fit a DNS label. */}}
+{{- define "longshore.name" -}}
+{{- printf "%s-%s" (.root.Release.Name | trunc 50 | trimSuffix "-") .part -}}
+{{- end -}}
+
+{{/* The queue's name: part of every Job's name and of the label that finds them. */}}
+{{- define "longshore.queue" -}}
+{{- .Values.queue.name | default (.Release.Name | trunc 53 | trimSuffix "-") -}}
+{{- end -}}
+
+{{/* What selects one component's pods; never changes, as selectors can't. */}}
+{{- define "longshore.selector" -}}
+app.kubernetes.io/name: longshore
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
+app.kubernetes.io/component: {{ .component | quote }}
+{{- end -}}
+
+{{/* Every label of every object. */}}
+{{- define "longshore.labels" -}}
+{{ include "longshore.selector" . }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service | quote }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | quote }}
+longshore.dev/release-queue: {{ include "longshore.queue" .root | quote }}
+{{- end -}}
+
+{{/* The whole reference of a shipped image: registry, name, and digest or tag. */}}
+{{- define "longshore.image" -}}
+{{- $values := .root.Values -}}
+{{- $name := printf "longshore/%s" .name -}}
+{{- with $values.global.imageRegistry }}{{ $name = printf "%s/%s" (trimSuffix "/" .) $name }}{{ end -}}
+{{- if hasKey $values.images.digests .name -}}
+{{- printf "%s@%s" $name (get $values.images.digests .name) -}}
+{{- else -}}
+{{- printf "%s:%s" $name ($values.images.tag | default .root.Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The images of this repository that a queue file may name by their short names. */}}
+{{- define "longshore.workerImage" -}}
+{{- if has .Values.worker.image (list "worker-ffmpeg") -}}
+{{- include "longshore.image" (dict "root" . "name" .Values.worker.image) -}}
+{{- else -}}
+{{- .Values.worker.image -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What keeps a pod within Pod Security "restricted". */}}
+{{- define "longshore.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: {{ .Values.podUser }}
+runAsGroup: {{ .Values.podUser }}
+fsGroup: {{ .Values.podUser }}
+# Else every file of a large volume is looked at before each pod's start.
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "longshore.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* media → MEDIA_PATH, as longshore.queuefile.volume_variable */}}
+{{- define "longshore.volumeVariable" -}}
+{{- printf "%s_PATH" (. | replace "-" "_" | upper) -}}
+{{- end -}}
+
+{{/*
+The ambassador's variables, as longshore.queuefile.source_variables: settleSeconds of nfs is NFS_SETTLE_SECONDS, lists
+are JSON, what is empty is left out. As JSON, to be read with fromJson.
+*/}}
+{{- define "longshore.sourceVariables" -}}
+{{- $source := .Values.source -}}
+{{- $variables := dict -}}
+{{- range $source.volumes }}{{ $_ := set $variables (include "longshore.volumeVariable" .) (printf "/%s" .) }}{{ end -}}
+{{- if and (eq $source.kind "nfs") $source.volumes }}{{ $_ := set $variables "MEDIA_PATH" (printf "/%s" (first $source.volumes)) }}{{ end -}}
+{{- range $key, $value := get $source $source.kind | default dict -}}
+  {{- $text := kindIs "slice" $value | ternary (toJson $value) (toString $value) -}}
+  {{- if not (has $text (list "" "[]")) -}}
+    {{- $_ := set $variables (printf "%s_%s" $source.kind (snakecase $key) | upper) $text -}}
+  {{- end -}}
+{{- end -}}
+{{- range $key, $value := .Values.ambassador.env }}{{ $_ := set $variables $key (toString $value) }}{{ end -}}
+{{- toJson $variables -}}
+{{- end -}}
+
+{{/* What this chart lays over the pod of every Job; the user's own podTemplate goes over it. */}}
+{{- define "longshore.workerPodTemplate" -}}
+metadata:
+  labels:
+    {{- include "longshore.selector" (dict "root" . "component" "worker") | nindent 4 }}
+spec:
+  serviceAccountName: {{ include "longshore.name" (dict "root" . "part" "worker") }}
+  securityContext:
+    {{- include "longshore.podSecurityContext" . | nindent 4 }}
+  {{- with .Values.images.pullSecrets }}
+  imagePullSecrets:
+    {{- range . }}
+    - name: {{ . | quote }}
+    {{- end }}
+  {{- end }}
+  containers:
+    - name: worker
+      imagePullPolicy: {{ .Values.images.pullPolicy }}
+      securityContext:
+        {{- include "longshore.containerSecurityContext" . | nindent 8 }}
+{{- end -}}
+
+{{/* The queue file that the manager gets: the queue's part of the values, and nothing else. */}}
+{{- define "longshore.queueFile" -}}
+{{- $worker := deepCopy .Values.worker -}}
+{{- with include "longshore.workerImage" . }}{{ $_ := set $worker "image" . }}{{ end -}}
+{{- $_ := set $worker "podTemplate" (include "longshore.mergedPodTemplate" . | fromJson) -}}
+{{- $source := omit .Values.source "custom" -}}
+{{- with .Values.source.custom }}{{ $_ := set $source "custom" . }}{{ end -}}
+{{- toYaml (dict
+  "queue" (dict "name" (include "longshore.queue" .))
+  "volumes" .Values.volumes
+  "source" $source
+  "worker" $worker
+  "scaling" .Values.scaling
+  "retry" .Values.retry
+  "keep" .Values.keep
+) -}}
+{{- end -}}
+
+{{/* The chart's pod template under the user's: objects by key, containers by name. As JSON. */}}
+{{- define "longshore.mergedPodTemplate" -}}
+{{- $base := include "longshore.workerPodTemplate" . | fromYaml -}}
+{{- $over := deepCopy .Values.worker.podTemplate -}}
+{{- $worker := first $base.spec.containers -}}
+{{- $others := list -}}
+{{- range dig "spec" "containers" list $over -}}
+  {{- if eq .name "worker" }}{{ $worker = mergeOverwrite $worker . }}{{ else }}{{ $others = append $others . }}{{ end -}}
+{{- end -}}
+{{- $merged := mergeOverwrite $base $over -}}
+{{- $_ := set $merged.spec "containers" (prepend $others $worker) -}}
+{{- toJson $merged -}}
+{{- end -}}
+
+{{/* What no schema can say: a mistake in how values fit together, told with its fix. */}}
+{{- define "longshore.check" -}}
+{{- $volumes := keys .Values.volumes -}}
+{{- if and (eq .Values.source.kind "nfs") (not .Values.source.volumes) -}}
+  {{- fail "source.kind is \"nfs\" but source.volumes is empty: name the volume that holds the items" -}}
+{{- end -}}
+{{- if and (eq .Values.source.kind "custom") (not .Values.source.custom) -}}
+  {{- fail "source.kind is \"custom\" but source.custom is empty: set source.custom.url to where your ambassador answers" -}}
+{{- end -}}
+{{- range $part := list "source" "worker" -}}
+  {{- range (get $.Values $part).volumes -}}
+    {{- if not (has . $volumes) -}}
+      {{- fail (printf "%s.volumes: there is no volume %q: there are %s" $part . (join ", " (sortAlpha $volumes) | default "none")) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- range $name, $volume := .Values.volumes -}}
+  {{- if ne (len (without (keys $volume) "readOnly")) 1 -}}
+    {{- fail (printf "volumes.%s: give exactly one of hostPath, nfs and persistentVolumeClaim" $name) -}}
+  {{- end -}}
+  {{- with $volume.hostPath }}{{ if not (hasPrefix "/" .path) -}}
+    {{- fail (printf "volumes.%s.hostPath.path is %q: on a cluster it must be absolute, a folder of every node" $name .path) -}}
+  {{- end }}{{ end -}}
+{{- end -}}
+{{- if not (or .Values.worker.image .Values.worker.command) -}}
+  {{- fail "worker.image is empty: set it to a shipped image (worker-ffmpeg) or any other" -}}
+{{- end -}}
+{{- if not .Values.worker.image -}}
+  {{- fail "worker.image is empty: on a cluster worker.command needs an image to run in" -}}
+{{- end -}}
+{{- if gt (int .Values.scaling.min) (int .Values.scaling.max) -}}
+  {{- fail (printf "scaling.min is %v, more than scaling.max, %v" .Values.scaling.min .Values.scaling.max) -}}
+{{- end -}}
+{{- end -}}
