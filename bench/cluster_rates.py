@@ -1,0 +1,141 @@
+"""A manager on a real cluster: how soon an item has its Job, how fast 200 are worked off, and what it asks of the API.
+
+    eval "$(make -s cluster-up)"; .venv/bin/python bench/cluster_rates.py
+
+Beside it, in the same run, `kubectl create -f` of the same 200 Jobs: what the cluster can do without any manager.
+Times and requests are the API server's own, from its audit log; so it needs the cluster of the tests.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from cluster.test_install import Release, release_in, shell
+from support.cluster.cluster import Cluster, own_cluster
+
+
+def events(cluster: Cluster, namespace: str) -> Iterator[dict[str, Any]]:
+    """What the API server was asked in a namespace."""
+    assert cluster.node is not None
+    for line in cluster.node.audit_log.read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        if event.get("objectRef", {}).get("namespace") == namespace:
+            yield event
+
+
+def at(event: dict[str, Any]) -> float:
+    """When it was asked, in seconds since the epoch."""
+    return datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp()
+
+
+def created(cluster: Cluster, namespace: str) -> dict[str, float]:
+    """When each Job was created, by its name."""
+    return {
+        event["objectRef"]["name"]: at(event)
+        for event in events(cluster, namespace)
+        if event["verb"] == "create"
+        and event["objectRef"]["resource"] == "jobs"
+        and "subresource" not in event["objectRef"]
+        and event["responseStatus"]["code"] == 201
+    }
+
+
+def done(release: Release) -> int:
+    """How many Jobs are complete."""
+    return sum("completionTime" in job.get("status", {}) for job in release.jobs().values())
+
+
+def until(release: Release, number: int) -> float:
+    """When so many are complete."""
+    while done(release) < number:
+        time.sleep(0.5)
+    return time.time()
+
+
+def soonness(release: Release, number: int) -> list[float]:
+    """Seconds from an item's appearing in its folder to its Job's creation, one item at a time."""
+    waits = []
+    for index in range(number):
+        before = len(created(release.cluster, release.namespace))
+        appeared = time.time()
+        (release.media / f"soon-{index:03d}").write_text("x")
+        while len(created(release.cluster, release.namespace)) == before:
+            time.sleep(0.02)
+        waits.append(max(created(release.cluster, release.namespace).values()) - appeared)
+    return waits
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--items", type=int, default=200)
+    parser.add_argument("--soon", type=int, default=100, help="items that are timed one by one")
+    options = parser.parse_args()
+    with own_cluster() as cluster, tempfile.TemporaryDirectory() as folder, cluster.namespace() as namespace:
+        release = release_in(cluster, namespace, Path(folder))
+        values = release.values(worker=shell("true", image=cluster.shell_image), scaling={"max": options.items})
+        for index in range(options.items):
+            (release.media / f"item-{index:03d}").write_text("x")
+        began = time.time()
+        release.helm("install", values)
+        first = min(created(cluster, namespace).values(), default=began)
+        managed = until(release, options.items) - first
+        manifests = [strip(job) for job in release.jobs().values()]
+        user = f"system:serviceaccount:{namespace}:q-manager"
+        asked = Counter(
+            f"{event['verb']} {event['objectRef']['resource']}"
+            for event in events(cluster, namespace)
+            if event["user"]["username"] == user
+        )
+        idle_from = sum(asked.values())
+        time.sleep(60)
+        idle = sum(event["user"]["username"] == user for event in events(cluster, namespace)) - idle_from
+        waits = soonness(release, options.soon)
+        with cluster.namespace() as other, tempfile.TemporaryDirectory() as second:
+            plain = release_in(cluster, other, Path(second))
+            file = Path(second) / "jobs.json"
+            file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}), encoding="utf-8")
+            began = time.time()
+            cluster.kubectl("-n", other, "create", "-f", str(file))
+            bare = until(plain, options.items) - began
+    cuts = quantiles(waits, n=100)
+    print(f"item listed -> Job created, {options.soon} items one by one: p50 {cuts[49]:.2f} s, p99 {cuts[98]:.2f} s")
+    print(f"{options.items} trivial Jobs to completion, Jobs/s:")
+    print(f"  manager             {options.items / managed:6.2f}   {bare / managed:5.2f} of kubectl's")
+    print(f"  kubectl create -f   {options.items / bare:6.2f}")
+    print(f"requests of the manager: {sum(asked.values()) / options.items:.1f} per item, {idle} in an idle minute")
+    for what, number in asked.most_common():
+        print(f"  {number:5d}  {what}")
+
+
+def strip(job: dict[str, Any]) -> dict[str, Any]:
+    """A Job as it was before the API server had it."""
+    metadata = {key: job["metadata"][key] for key in ("name", "labels")}
+    template = job["spec"]["template"]
+    generated = ("controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name")
+    for label in generated:
+        template["metadata"]["labels"].pop(label, None)
+    template["spec"].pop("serviceAccountName", None)
+    template["spec"].pop("serviceAccount", None)
+    annotations = {key: value for key, value in job["metadata"]["annotations"].items() if key == "longshore.dev/item"}
+    spec = {key: job["spec"][key] for key in ("parallelism", "completions", "backoffLimit")}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {**metadata, "annotations": annotations},
+        "spec": {**spec, "template": template},
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,352 @@
+"""The `longshore` command as people and programs meet it: its words, its exit codes, and what it says to mistakes."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from syrupy.assertion import SnapshotAssertion
+
+from longshore.names import job_name
+from longshore_kit.ambassador import create_app
+from longshore_kit.conform import SourceContract, WorkerContract
+from longshore_kit.conform.rules import rules_of
+from support.ambassadors import MemorySource, serving
+from support.runs import LocalRun
+from support.wrong_ambassadors import NAMES, right_with, served
+
+COMMAND = Path(sys.executable).with_name("longshore")
+EXAMPLE = Path(__file__).parents[2] / "examples/01-thumbnails/queue.yaml"
+ODD = "new\nline \x1b[31m.txt"
+REFUSED = "[Errno 111] Connection refused; start the ambassador first, and see where it listens"
+NOT_THERE = "[Errno 2] No such file or directory: 'nonexist'; name a program that can be started here"
+ODD_SHOWN = r"new\nline \x1b[31m.txt"
+RIGHT_WORKER = """\
+set -eu
+trap 'exit 143' TERM
+grep -q '}$' "$WORK_ITEM_FILE"
+printf done > "$LONGSHORE_RESULT_FILE"
+for step in 1 2 3 4 5 6 7 8; do sleep 0.1; done
+"""
+
+
+@pytest.fixture(scope="module")
+def worked(tmp_path_factory: pytest.TempPathFactory) -> LocalRun:
+    """A queue that has been run: two items done, one failed, one that came later. Only to be looked at."""
+    run = LocalRun(tmp_path_factory.mktemp("worked"))
+    run.add_items("good.txt", "bad.txt", ODD)
+    run.define('case "$1" in bad*) echo "no video stream" >&2; exit 65;; esac; echo made > "$LONGSHORE_RESULT_FILE"')
+    assert run.run().returncode == 1
+    run.add_items("later.txt")
+    return run
+
+
+@pytest.fixture(scope="session")
+def bash() -> str:
+    """The shell that most people type into."""
+    return shutil.which("bash") or pytest.skip("bash is not installed: apt-get install bash")
+
+
+def in_bash(bash: str, script: str) -> subprocess.CompletedProcess[str]:
+    """A script in which `longshore` is the one under test."""
+    environ = os.environ | {"PATH": f"{COMMAND.parent}:{os.environ['PATH']}"}
+    return subprocess.run([bash, "-c", script], env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+
+def out(ended: subprocess.CompletedProcess[str]) -> str:
+    """What a command printed that went well and had nothing to complain of."""
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return ended.stdout
+
+
+def timeless(text: str) -> str:
+    """Without clocks and durations, which differ from run to run."""
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "<clock>", text)
+    return re.sub(r"\d+(\.\d)? (s|min \d+ s|min)\b", "<age>", text)
+
+
+def cells(table: str) -> list[list[str]]:
+    """A table's rows, by columns that two spaces part; an empty cell is none."""
+    return [re.split(r" {2,}", line.strip()) for line in timeless(table).splitlines()]
+
+
+def outcomes(printed: str) -> dict[str, str]:
+    """What `conform` says of each rule: the last line, a sum, is left out."""
+    lines = [re.match(r"(\w+) +(.*?)  ", line) for line in printed.splitlines()[:-1]]
+    return {line[2]: line[1] for line in lines if line}
+
+
+def titles(contract: type[Any]) -> list[str]:
+    """The rules of a contract as `conform` writes them."""
+    return [rule.removeprefix("test_").replace("_", " ") for rule in rules_of(contract)]
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "run", "ls", "explain", "manifest", "retry", "schema", "conform", "conform source", "conform worker"],
+)
+def test_help(local: LocalRun, command: str, snapshot: SnapshotAssertion) -> None:
+    """What each command does, its options and its exit codes; a change of these words is made on purpose."""
+    assert out(local.longshore(*command.split(), "--help")) == snapshot
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("longshore ", ["run", "ls", "explain", "manifest", "retry", "schema", "conform"]),
+        ("longshore e", ["explain"]),
+        ("longshore conform ", ["source", "worker"]),
+        ("longshore ls --state", ["--state", "--state-folder"]),
+        ("longshore ls --state ", ["waiting", "starting", "running", "done", "failed"]),
+        ("longshore manifest -o ", ["yaml", "json"]),
+    ],
+)
+def test_bash_is_offered_what_may_follow(words: str, offered: list[str]) -> None:
+    """Commands, options and their values are completed."""
+    index = len(words.split(" ")) - 1
+    environ = {"_LONGSHORE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(index)}
+    ended = subprocess.run([COMMAND], env=environ, capture_output=True, text=True, timeout=60, check=True)
+
+    assert (ended.stdout.split(), ended.stderr) == (offered, "")
+
+
+def test_bash_takes_the_completion(bash: str) -> None:
+    """The script that `--show-completion` gives works in bash itself."""
+    script = """
+    eval "$(_LONGSHORE_COMPLETE=source_bash longshore)"
+    COMP_WORDS=(longshore conform "") COMP_CWORD=2
+    _longshore_completion longshore
+    echo "${COMPREPLY[@]}"
+    """
+
+    assert out(in_bash(bash, script)) == "source worker\n"
+
+
+def test_ls_shows_a_table(worked: LocalRun) -> None:
+    """A row per item, the lively ones first; what a terminal would obey is spelled out; wide adds attempts and Jobs."""
+    table, wide = (cells(out(worked.longshore("ls", str(worked.file), "-o", form))) for form in ("table", "wide"))
+
+    assert wide == [
+        ["STATE", "ITEM", "FOR", "ATTEMPT", "JOB", "REASON OR RESULT"],
+        ["waiting", "later.txt"],
+        ["done", "good.txt", "<age>", "1", job_name("local", "good.txt"), "made"],
+        ["done", ODD_SHOWN, "<age>", "1", job_name("local", ODD), "made"],
+        ["failed", "bad.txt", "<age>", "1", job_name("local", "bad.txt"), "no video stream"],
+    ]
+    assert table == [[cell for index, cell in enumerate(row) if index not in {3, 4}] for row in wide]
+
+
+def test_ls_json_is_exact(worked: LocalRun) -> None:
+    """Programs get names as they are, and times as numbers, or null while an item waits."""
+    rows = worked.rows()
+    timed = {row["item"]: isinstance(row.pop("since"), float) for row in rows}
+    made = {"state": "done", "attempt": 1, "reason": "made"}
+
+    assert rows == [
+        {"item": "later.txt", "state": "waiting", "attempt": 0, "reason": "", "job": ""},
+        {"item": "good.txt", "job": job_name("local", "good.txt")} | made,
+        {"item": ODD, "job": job_name("local", ODD)} | made,
+        {"item": "bad.txt", "job": job_name("local", "bad.txt")}
+        | {"state": "failed", "attempt": 1, "reason": "no video stream"},
+    ]
+    assert timed == {"later.txt": False, "good.txt": True, ODD: True, "bad.txt": True}
+
+
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        ([], ["later.txt", "good.txt", ODD_SHOWN, "bad.txt"]),
+        (["--state", "done"], ["good.txt", ODD_SHOWN]),
+        (["--state", "failed", "-s", "waiting"], ["later.txt", "bad.txt"]),
+        (["--state", "running"], []),
+    ],
+)
+def test_ls_names_are_one_a_line(worked: LocalRun, options: list[str], lines: list[str]) -> None:
+    """Whatever is in a name, it takes one line; `--state` picks, and may be given again."""
+    assert out(worked.longshore("ls", str(worked.file), "-o", "name", *options)).splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("item", "sentence"),
+    [
+        ("good.txt", "good.txt is done since <clock> (<age>), after <age> of work in 1 attempt: made.\n"),
+        (ODD, f"{ODD_SHOWN} is done since <clock> (<age>), after <age> of work in 1 attempt: made.\n"),
+        (
+            "bad.txt",
+            "bad.txt failed since <clock> (<age>) after 1 attempt, exit code 65: no video stream. Once mended: RETRY\n",
+        ),
+        ("later.txt", "later.txt is waiting: no manager is running. Start one: RUN\n"),
+    ],
+)
+def test_explain_says_where_an_item_stands(worked: LocalRun, item: str, sentence: str) -> None:
+    """One sentence: the state, since when, why, and what to do next."""
+    said = out(worked.longshore("explain", str(worked.file), item))
+    said = said.replace(f"longshore retry {worked.file} {item}", "RETRY").replace(f"longshore run {worked.file}", "RUN")
+
+    assert timeless(said) == sentence
+
+
+@pytest.mark.parametrize(
+    ("item", "hint"),
+    [("zzz", ""), ("laterr.txt", "; did you mean later.txt?"), ("god.txt", "; did you mean good.txt or bad.txt?")],
+)
+def test_explain_of_an_unknown_item_names_its_like(worked: LocalRun, item: str, hint: str) -> None:
+    """Exit code 1, and each name that was perhaps meant, once."""
+    ended = worked.longshore("explain", str(worked.file), item)
+
+    said = f"longshore: the source has no item '{item}': '{item}' is no item: No such file or directory{hint}\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", said)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        (".", "it's bad"),
+        (".", "bad\nline \x1b[31m"),
+        (".", "-rf"),
+        ("a b", "bad"),
+    ],
+)
+def test_what_explain_says_to_type_works(tmp_path: Path, bash: str, folder: str, name: str) -> None:
+    """The command that mends a failed item can be pasted into a shell, whatever the item and the folder are called."""
+    local = LocalRun(tmp_path / folder)
+    local.add_items(name)
+    local.define("exit 65")
+    local.run()
+    said = out(local.longshore("explain", str(local.file), "--", name))
+
+    out(in_bash(bash, said.partition("Once mended: ")[2]))
+
+    assert local.states() == {name: "waiting"}
+
+
+def test_manifest_is_the_same_job_in_yaml_and_json(worked: LocalRun) -> None:
+    """The Job that the item would get, by the item's own name and data, in either form."""
+    as_yaml = yaml.safe_load(out(worked.longshore("manifest", str(worked.file), ODD)))
+    as_json = json.loads(out(worked.longshore("manifest", str(worked.file), ODD, "-o", "json")))
+    container = as_json["spec"]["template"]["spec"]["containers"][0]
+
+    assert as_yaml == as_json
+    assert (as_json["metadata"]["name"], container["command"][-1]) == (job_name("local", ODD), ODD)
+
+
+def test_manifest_of_an_unknown_item_ends_with_1(worked: LocalRun) -> None:
+    """There is no Job for what the source does not have."""
+    ended = worked.longshore("manifest", str(worked.file), "nothing")
+
+    said = "longshore: the source has no item 'nothing': 'nothing' is no item: No such file or directory\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", said)
+
+
+def test_schema_takes_the_example_and_refuses_a_slip(local: LocalRun) -> None:
+    """Editors check a queue file by it."""
+    schema = json.loads(out(local.longshore("schema")))
+    validator = jsonschema.validators.validator_for(schema)
+    validator.check_schema(schema)
+    example = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    slip = example | {"scaling": {"maxx": 2}}
+
+    errors = [[error.json_path for error in validator(schema).iter_errors(one)] for one in (example, slip)]
+
+    assert errors == [[], ["$.scaling"]]
+
+
+def test_conform_source_passes_the_kits_ambassador(local: LocalRun) -> None:
+    """A line for each rule with what it asks, a sum, and exit code 0."""
+    with serving(create_app(MemorySource(["a", "b/c"]))) as url:
+        printed = out(local.longshore("conform", "source", url))
+
+    rules = titles(SourceContract)
+    assert outcomes(printed) == dict.fromkeys(rules, "passed")
+    assert printed.splitlines()[-1] == f"{len(rules)} passed, 0 failed, 0 skipped"
+
+
+def test_conform_source_says_what_is_wrong(local: LocalRun) -> None:
+    """A rule that is broken makes exit code 1; its line has what was asked, expected and got."""
+    with served(right_with((*NAMES, "a.mp4"))) as url:
+        ended = local.longshore("conform", "source", url)
+
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert [re.split(" {2,}", line)[1:] for line in ended.stdout.splitlines() if line.startswith("failed")] == [
+        ["names are unique", f"GET {url}/api/v1/items: expected each name once, got 'a.mp4' twice; list it once"]
+    ]
+
+
+def test_conform_worker_passes_a_right_one(local: LocalRun) -> None:
+    """A worker in any language, here a shell script, started as the manager would."""
+    printed = out(local.longshore("conform", "worker", "--", "sh", "-c", RIGHT_WORKER))
+
+    assert outcomes(printed) == dict.fromkeys(titles(WorkerContract), "passed")
+
+
+def test_conform_worker_says_what_is_wrong(local: LocalRun) -> None:
+    """What never looks at its item breaks two rules."""
+    ended = local.longshore("conform", "worker", "--", "true")
+
+    assert (ended.returncode, ended.stderr, ended.stdout.splitlines()[-1]) == (1, "", "3 passed, 2 failed, 2 skipped")
+    failed = {rule for rule, outcome in outcomes(ended.stdout).items() if outcome == "failed"}
+    assert failed == {"item that is no json is not done", "missing item file is not done"}
+
+
+def test_conform_worker_fills_in_the_item_and_sets_variables(local: LocalRun) -> None:
+    """A plain command is a worker: its arguments are filled in, and nothing is asked about the item file."""
+    script = 'test "$1" = "a b" && test "$MARK" = "x=y z"'
+    options = ("--item", '{"path": "a b"}', "--env", "MARK=x=y z")
+    printed = out(local.longshore("conform", "worker", *options, "--", "sh", "-c", script, "sh", "${item.path}"))
+
+    assert printed.splitlines()[-1] == "3 passed, 0 failed, 4 skipped"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("ls <folder>/none", "<folder>/none: can't be read: No such file or directory"),
+        ("run <folder>", "<folder>: can't be read: Is a directory"),
+        ("retry <folder> x", "<folder>: can't be read: Is a directory"),
+        ("ls <file> --volume media", "--volume media: expected NAME=FOLDER, such as --volume media=./videos"),
+        ("ls <file> --volume x=/tmp", "<file>: there is no volume 'x'"),
+        ("conform source ftp://x", "ftp://x: expected a URL such as http://127.0.0.1:8080"),
+        ("conform source x:8080", "x:8080: expected a URL such as http://127.0.0.1:8080"),
+        ("conform source http://127.0.0.1:9", f"http://127.0.0.1:9: nothing to check: {REFUSED}"),
+        ("conform worker -- nonexist -v", f"nonexist: nothing to check: {NOT_THERE}"),
+        ("conform worker --env X -- true", "--env X: expected K=V, such as --env MEDIA_PATH=./videos"),
+        ("conform worker --item [] -- x", """--item []: expected a JSON object, such as '{"path": "a.txt"}'"""),
+        ("conform worker -- cp ${item.path}", "${item.path}: the item has no such value; its data has nothing"),
+    ],
+)
+def test_misuse_ends_with_2_and_one_line(local: LocalRun, arguments: str, complaint: str) -> None:
+    """A mistake is told in a line that says what was expected; nothing is printed, nothing traced."""
+    local.define("true")
+
+    def placed(text: str) -> str:
+        return text.replace("<folder>", str(local.folder)).replace("<file>", str(local.file))
+
+    ended = local.longshore(*placed(arguments).split())
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"longshore: {placed(complaint)}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", ["conform source http://[::1", "conform source http://x:99999", "ls <file> --state-folder <file>"]
+)
+def test_values_that_can_not_be_end_with_2(local: LocalRun, arguments: str) -> None:
+    """A URL that is none, and a file in a folder's place, are misuse like any other."""
+    local.define("true")
+    ended = local.longshore(*arguments.replace("<file>", str(local.file)).split())
+
+    assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (2, "", 1)
+
+
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["ls"], ["ls", "x", "--state", "x"], ["conform", "worker"]])
+def test_wrong_words_end_with_2_and_the_usage(local: LocalRun, arguments: list[str]) -> None:
+    """What is missing or unknown on the command line is told with how to use it."""
+    ended = local.longshore(*arguments)
+
+    assert (ended.returncode, ended.stdout, ended.stderr[:7]) == (2, "", "Usage: ")

@@ -1,0 +1,314 @@
+"""The manager's loop, tick by tick, over a source of the test's own and real processes."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.engine_contract import Watched
+from longshore.engines.process import ProcessEngine
+from longshore.ledger import FileLedger
+from longshore.manager import LISTING_MAX_SECONDS, Clock, Manager, SourcePoller, Survey
+from longshore.queuefile import Queue
+from longshore.starting import POSTPONED_FIRST_SECONDS
+from longshore.state import State
+from longshore_kit.contract import Item, ItemList
+from longshore_kit.errors import EngineUnavailable, ItemNotFound, SourceUnavailable
+from longshore_kit.logs import get_logger
+from support.queues import shell_queue
+
+
+class FakeItems:
+    """A source that holds, loses or breaks what the test says."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.broken = ""
+        self.vanished: set[str] = set()
+        self.unreadable: set[str] = set()
+        self.poison: set[str] = set()
+
+    def list_items(self, *, wait_seconds: float = 0) -> ItemList:  # noqa: ARG002 - answers at once
+        """The names, unless it is broken."""
+        if self.broken:
+            raise SourceUnavailable(self.broken)
+        return ItemList(self.names)
+
+    def get_item(self, name: str) -> Item:
+        """One item, unless it has vanished meanwhile or can't be read."""
+        if name in self.vanished:
+            raise ItemNotFound(name)
+        if name in self.unreadable:
+            raise SourceUnavailable(name)
+        if name in self.poison:
+            raise RuntimeError("a bug")
+        return Item(name, {"path": name})
+
+
+class FakeClock:
+    """Stands still until the test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def clock(self) -> Clock:
+        """Both hands on the same time."""
+        return Clock(lambda: self.now, lambda: self.now)
+
+
+class AtOnce(Executor):
+    """A pool that has done the work when it has taken it, so that a tick's starts are there after it."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Do it now."""
+        done: Future[Any] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
+class OneManager:
+    """A manager with its own engine, poller and ledger, on a folder that it may share."""
+
+    def __init__(self, folder: Path, queue: Queue, items: FakeItems, clock: FakeClock | None = None) -> None:
+        clock_pair = (clock or FakeClock()).clock()
+        log = get_logger("longshore.test")
+        self.engine = ProcessEngine(folder / "state", working_folder=folder, mounts={}, backoff_seconds=0.05)
+        self.ledger = FileLedger(folder / "state/ledger.jsonl")
+        self.poller = SourcePoller(items, log, clock_pair)
+        self.manager = Manager(
+            queue,
+            items=items,
+            poller=self.poller,
+            engine=self.engine,
+            ledger=self.ledger,
+            pool=AtOnce(),
+            log=log,
+            clock=clock_pair,
+        )
+        self._changed = threading.Event()
+        self.engine.watch(self._changed.set)
+
+    def tick(self) -> Survey:
+        """Ask the source, then look once."""
+        self.poller.poll()
+        return self.manager.tick()
+
+    def until(self, item: str) -> None:
+        """Tick until this item is done."""
+        for _ in range(600):
+            self._changed.clear()
+            job = self.tick().jobs.get(item)
+            if job and job.state is State.DONE:
+                return
+            self._changed.wait(0.1)
+        raise AssertionError(f"{item} never done")
+
+    def until_worked_through(self) -> Survey:
+        """Tick until every listed item is done or failed."""
+        for _ in range(600):
+            self._changed.clear()
+            if (survey := self.tick()).is_worked_through:
+                return survey
+            self._changed.wait(0.1)
+        raise AssertionError("never worked through")
+
+
+@pytest.fixture
+def items() -> FakeItems:
+    """A source with three items."""
+    return FakeItems("a", "b", "c")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """The manager's time."""
+    return FakeClock()
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Queue:
+    """A queue whose workers tell that they ran."""
+    return shell_queue(tmp_path, f'echo run >> "{tmp_path}/$1"', scaling={"max": 2})
+
+
+@pytest.fixture
+def one(tmp_path: Path, queue: Queue, items: FakeItems, clock: FakeClock) -> Iterator[OneManager]:
+    """The manager under test."""
+    manager = OneManager(tmp_path, queue, items, clock)
+    yield manager
+    manager.engine.close()
+
+
+def runs(folder: Path) -> dict[str, int]:
+    """How often each item's worker ran."""
+    return {path.name: path.read_text().count("run") for path in folder.iterdir() if path.is_file()}
+
+
+def test_every_listed_item_runs_once(one: OneManager, tmp_path: Path) -> None:
+    """Two at a time, until nothing waits."""
+    survey = one.until_worked_through()
+
+    assert {item: job.state for item, job in survey.jobs.items()} == dict.fromkeys("abc", State.DONE)
+    assert runs(tmp_path) == {"a": 1, "b": 1, "c": 1}
+
+
+def test_invariant_5_no_more_jobs_live_than_may(one: OneManager) -> None:
+    """The limit holds from the first tick."""
+    one.tick()
+
+    assert len(one.engine.jobs()) == 2
+
+
+def test_invariant_3_a_source_that_breaks_stops_nothing_and_starts_nothing(one: OneManager, items: FakeItems) -> None:
+    """What was listed before it broke is worked on while that is fresh; the error is shown."""
+    one.until_worked_through()
+    items.names, items.broken = (), "the store is down"
+
+    survey = one.tick()
+
+    assert (survey.source_error, len(survey.jobs), survey.items) == ("the store is down", 3, ItemList(("a", "b", "c")))
+
+
+def test_a_listing_that_is_too_old_starts_nothing(one: OneManager, items: FakeItems, clock: FakeClock) -> None:
+    """A paused process, or a source that has gone silent: what it listed a minute ago may be done by others."""
+    one.poller.poll()
+    items.broken = "gone"
+    clock.now += LISTING_MAX_SECONDS + 1
+
+    one.manager.tick()
+
+    assert dict(one.engine.jobs()) == {}
+
+
+def test_an_item_that_left_between_listing_and_start_is_no_failure(one: OneManager, items: FakeItems) -> None:
+    """Sources change; the next listing won't have it."""
+    items.vanished = {"a"}
+
+    one.tick()
+
+    assert list(one.engine.jobs()) == ["b"]
+
+
+@pytest.mark.parametrize("trouble", ["vanished", "unreadable", "broken"])
+def test_items_that_can_not_be_started_hold_up_no_other(
+    one: OneManager, items: FakeItems, tmp_path: Path, trouble: str
+) -> None:
+    """However many of them come first in the list."""
+    items.names = (*(f"bad{number}" for number in range(5)), "a")
+    getattr(items, trouble if trouble != "broken" else "poison").update(items.names[:-1])
+
+    one.tick()
+    one.tick()
+    one.tick()
+    one.until("a")
+
+    assert runs(tmp_path) == {"a": 1}
+
+
+def test_an_item_that_can_not_be_read_now_waits(
+    one: OneManager, items: FakeItems, clock: FakeClock, tmp_path: Path
+) -> None:
+    """It is neither failed nor forgotten, and is started when the source answers again."""
+    items.unreadable = {"a"}
+    one.tick()
+    items.unreadable = set()
+    clock.now += POSTPONED_FIRST_SECONDS + 1
+
+    one.until_worked_through()
+
+    assert runs(tmp_path) == {"a": 1, "b": 1, "c": 1}
+
+
+def test_an_item_that_moves_to_the_ledger_between_look_and_start_is_not_run_again(
+    one: OneManager, queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A manager that was slow finds the record that another one made meanwhile."""
+    slow = OneManager(tmp_path, queue, FakeItems("a"))
+    slow.poller.poll()
+    look = slow.engine.jobs()
+    one.until_worked_through()
+    done = one.engine.jobs()["a"]
+    one.manager._enter((done,))
+    monkeypatch.setattr(slow.engine, "jobs", lambda: look)  # it looked before all that
+
+    slow.manager.tick()
+    slow.engine.close()
+
+    assert ("a" in one.engine.jobs(), runs(tmp_path)["a"]) == (False, 1)
+
+
+def test_a_retried_item_is_not_entered_as_failed(
+    tmp_path: Path, items: FakeItems, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person retries while a manager, which has looked before, is about to enter the failed Job: that counts."""
+    manager = OneManager(tmp_path, shell_queue(tmp_path, "exit 65", keep={"failed": 0}), items, clock)
+    items.names = ("a",)
+    manager.tick()
+    engine = ProcessEngine(tmp_path / "state", working_folder=tmp_path, mounts={})
+    watched = Watched(engine)
+    failed = watched.until_state("a", State.FAILED)
+    looked = manager.engine.jobs()
+    engine.delete(failed)
+    manager.ledger.remove(["a"])
+    watched.until("a", lambda job: job is None)
+
+    looks = iter([looked])
+    monkeypatch.setattr(manager.engine, "jobs", lambda: next(looks, {}))
+    manager.manager.tick()
+    manager.engine.close()
+    engine.close()
+
+    assert dict(manager.ledger.read()) == {}
+
+
+def test_a_done_item_that_left_is_forgotten_after_three_listings_and_ten_minutes(
+    one: OneManager, items: FakeItems, clock: FakeClock
+) -> None:
+    """And when it comes back after that, it is a new item."""
+    one.until_worked_through()
+    items.names = ("a", "b")
+    kept = []
+    for _ in range(4):
+        one.tick()
+        kept.append(sorted(job.item for job in one.engine.jobs().values() if not job.deleting))
+        clock.now += 300
+
+    assert kept == [["a", "b", "c"], ["a", "b", "c"], ["a", "b"], ["a", "b"]]
+
+
+def test_invariant_3_jobs_that_can_not_be_seen_are_reported_and_nothing_is_done(
+    one: OneManager, tmp_path: Path
+) -> None:
+    """Could not look is never "nothing there"."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/jobs").write_text("no folder")
+
+    with pytest.raises(EngineUnavailable):
+        one.tick()
+    (tmp_path / "state/jobs").unlink()
+
+
+def test_the_loop_survives_what_nobody_expected(one: OneManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of our own is logged, and the queue goes on."""
+    stop, seen = threading.Event(), []
+    calls = iter([RuntimeError("a bug"), None])
+    tend = one.engine.tend
+
+    def failing_once() -> None:
+        if (error := next(calls, None)) is not None:
+            raise error
+        tend()
+
+    monkeypatch.setattr(one.engine, "tend", failing_once)
+
+    def on_tick(survey: Survey) -> None:
+        seen.append(survey)
+        if survey.is_worked_through:
+            stop.set()
+
+    one.manager.run(stop, on_tick)
+
+    assert seen[-1].is_worked_through

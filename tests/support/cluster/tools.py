@@ -1,0 +1,121 @@
+"""The programs that the cluster is made of: what Debian packages carry, and what is built here from Go modules.
+
+Owns the cache: a build is kept under the user's cache folder by the hash of everything that it was made from, so that
+it is made once, and again only when that changes.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+SOURCE: Final = Path(__file__).parents[2] / "cluster" / "kubernetes"
+KUBERNETES_VERSION: Final = "1.36.3"
+"""Of the modules in tests/cluster/kubernetes/go.mod; the programs can't read it from there themselves."""
+HELM: Final = "helm.sh/helm/v3/cmd/helm@v3.19.0"
+PROGRAMS: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubectl")
+
+DEBIAN_PACKAGES: Final[Mapping[str, str]] = {
+    "etcd": "etcd-server",
+    "containerd": "containerd",
+    "runc": "runc",
+    "/usr/lib/cni/bridge": "containernetworking-plugins",
+    "iptables": "iptables",  # the portmap plugin
+    "nft": "nftables",  # kube-proxy
+    "dockerd": "docker.io",  # builds the images
+    "debootstrap": "debootstrap",  # the base of the images, where no registry can be reached
+    "ip": "iproute2",
+    "openssl": "openssl",
+    "gcc": "gcc",  # the pause program, static
+    "go": "golang-go, or Go 1.26 or newer from elsewhere",
+}
+"""Programs by the Debian package that has them; as root, `make cluster-tools` installs them."""
+
+
+class Missing(Exception):
+    """The cluster can't be started on this machine; the text says what to install or do."""
+
+
+def cache_folder() -> Path:
+    """Where builds, images and the node's state are kept between runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longshore"
+
+
+def check_machine() -> None:
+    """
+    Whether a cluster can run here.
+
+    Raises:
+        Missing: not Linux, not root, or programs are missing.
+    """
+    if os.uname().sysname != "Linux" or os.geteuid() != 0:
+        raise Missing("a cluster of its own needs Linux and root: run as root, or set KUBECONFIG to a cluster to use")
+    missing = [package for program, package in DEBIAN_PACKAGES.items() if find(program) is None]
+    if missing:
+        raise Missing(f"install {', '.join(missing)} (make cluster-tools), or set KUBECONFIG to a cluster to use")
+
+
+def find(program: str) -> str | None:
+    """Where a program is; Debian has some of these outside of a user's PATH."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+
+
+def path_of(program: str) -> str:
+    """
+    Where a program is.
+
+    Raises:
+        Missing: it is not installed.
+    """
+    # Debian's own docker comes with what it needs to build; another one on the PATH may not.
+    found = find(f"/usr/bin/{program}") or find(program)
+    if found is None:
+        raise Missing(f"install {DEBIAN_PACKAGES.get(program, program)} (make cluster-tools)")
+    return found
+
+
+def kubernetes() -> Path:
+    """The folder with the programs of Kubernetes, built first where that was not done yet; minutes on two cores."""
+    parts = [(SOURCE / name).read_bytes() for name in ("main.go", "go.mod", "go.sum")]
+    digest = hashlib.sha256(b"\0".join([*parts, KUBERNETES_VERSION.encode()])).hexdigest()[:16]
+    folder = cache_folder() / "bin" / f"kubernetes-{digest}"
+    if not (folder / "kubectl").exists():
+        major, minor, _ = KUBERNETES_VERSION.split(".")
+        values = {"gitVersion": f"v{KUBERNETES_VERSION}", "gitMajor": major, "gitMinor": minor}
+        # Without a version Helm takes the server for v0.0.0.
+        flags = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in values.items())
+        fresh = _fresh(folder)
+        _go("build", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", str(fresh / "kubernetes"), ".", cwd=SOURCE)
+        for program in PROGRAMS:
+            (fresh / program).symlink_to("kubernetes")
+        fresh.rename(folder)
+    return folder
+
+
+def helm() -> Path:
+    """The real helm, built where there is none on the PATH."""
+    if found := shutil.which("helm"):
+        return Path(found)
+    folder = cache_folder() / "bin" / f"helm-{hashlib.sha256(HELM.encode()).hexdigest()[:16]}"
+    if not (folder / "helm").exists():
+        fresh = _fresh(folder)
+        _go("install", "-trimpath", "-ldflags", "-s -w", HELM, cwd=fresh, GOBIN=str(fresh))
+        fresh.rename(folder)
+    return folder / "helm"
+
+
+def _fresh(folder: Path) -> Path:
+    """A folder beside, to be renamed when it is whole."""
+    fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    return fresh
+
+
+def _go(*arguments: str, cwd: Path, **environ: str) -> None:
+    # A version of its own choice would be downloaded: the machine's is new enough, or the message says so.
+    environ = {**os.environ, "GOTOOLCHAIN": "local", **environ}
+    subprocess.run([path_of("go"), *arguments], cwd=cwd, env=environ, check=True)

@@ -1,0 +1,217 @@
+"""The plan: observed → actions. Invariants 1 to 6 of docs/design.md are named where they are kept."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longshore.plan import (
+    FORGET_LISTINGS,
+    FORGET_SECONDS,
+    SHRUNK_SECONDS,
+    Absence,
+    Absences,
+    Create,
+    Enter,
+    Forget,
+    Limits,
+    Observed,
+    count_absences,
+    plan,
+)
+from longshore.state import Job, Record, State
+from longshore_kit.contract import ItemList
+from support.queues import job_for, jobs_of, listing_of
+
+LIMITS = Limits(parallel_max=3, keep_finished=2, keep_failed=2)
+GONE = Absence(since=0.0, listings=FORGET_LISTINGS)
+STATES = st.sampled_from([State.STARTING, State.RUNNING, State.DONE, State.FAILED])
+
+
+def observed_with(
+    *jobs: Job,
+    items: ItemList | None = None,
+    records: Mapping[str, Record] | None = None,
+    absent: Mapping[str, Absence] | None = None,
+    at: float = FORGET_SECONDS,
+) -> Observed:
+    """An observation with nothing in it but what is given."""
+    return Observed(items, jobs_of(*jobs), records or {}, Absences(absent or {}), at)
+
+
+def done_record(item: str) -> Record:
+    """A record of a done item."""
+    return Record(item, State.DONE, 0.0)
+
+
+def test_a_waiting_item_gets_its_job() -> None:
+    """Listed and never started: start it."""
+    assert plan(observed_with(items=listing_of("a")), LIMITS) == [Create("a")]
+
+
+@pytest.mark.parametrize("state", [State.STARTING, State.RUNNING, State.DONE, State.FAILED])
+def test_invariant_1_an_item_with_a_job_gets_no_other(state: State) -> None:
+    """Whatever its Job's state, a listed item is not started again."""
+    assert plan(observed_with(job_for("a", state), items=listing_of("a")), LIMITS) == []
+
+
+def test_invariant_1_an_item_with_a_record_gets_no_job() -> None:
+    """A Job that has moved to the ledger still counts."""
+    assert plan(observed_with(items=listing_of("a"), records={"a": done_record("a")}), LIMITS) == []
+
+
+def test_invariant_3_no_listing_creates_and_forgets_nothing() -> None:
+    """Could not look is never "nothing there"."""
+    observed = observed_with(job_for("a", State.DONE), absent={"a": GONE})
+
+    assert plan(observed, LIMITS) == []
+
+
+def test_invariant_4_a_failed_job_stays_when_its_item_has_left() -> None:
+    """The dead letter waits for a person, not for the source."""
+    observed = observed_with(job_for("a", State.FAILED), items=listing_of(), absent={"a": GONE})
+
+    assert plan(observed, LIMITS) == []
+
+
+@given(
+    states=st.lists(STATES, max_size=12),
+    waiting=st.integers(0, 30),
+    limit=st.integers(1, 8),
+)
+def test_invariant_5_live_jobs_never_exceed_the_limit(states: list[State], waiting: int, limit: int) -> None:
+    """Whatever lives already, what is created on top fits under the limit."""
+    jobs = [job_for(f"j{index}", state) for index, state in enumerate(states)]
+    items = listing_of(*(job.item for job in jobs), *(f"w{index}" for index in range(waiting)))
+    live = sum(job.is_live for job in jobs)
+
+    created = [
+        action
+        for action in plan(observed_with(*jobs, items=items), Limits(parallel_max=limit))
+        if isinstance(action, Create)
+    ]
+
+    assert len(created) == max(0, min(limit - live, waiting))
+
+
+def test_invariant_5_a_job_under_deletion_counts_as_live() -> None:
+    """Its worker may still run: a place is free when it is gone."""
+    jobs = [job_for(name, State.FAILED, deleting=True) for name in "abc"]
+
+    assert plan(observed_with(*jobs, items=listing_of("x")), LIMITS) == []
+
+
+@pytest.mark.parametrize("state", [State.DONE, State.FAILED])
+def test_invariant_5_the_oldest_finished_jobs_beyond_the_limit_become_records(state: State) -> None:
+    """`keep.finished` and `keep.failed` bound the Jobs; nothing is lost, since the ledger has them first."""
+    jobs = [job_for(name, state, since=since) for name, since in (("new", 3.0), ("old", 1.0), ("mid", 2.0))]
+
+    assert plan(observed_with(*jobs), LIMITS) == [Enter((jobs[1],))]
+
+
+def test_invariant_6_a_running_job_is_never_acted_on() -> None:
+    """No item's leaving, and no change of the queue, touches what runs."""
+    observed = observed_with(job_for("a", State.RUNNING), items=listing_of(), absent={"a": GONE})
+
+    assert plan(observed, LIMITS) == []
+
+
+def test_a_done_item_that_has_left_the_source_is_forgotten() -> None:
+    """Absent from enough good listings, for long enough: its Job goes."""
+    job = job_for("a", State.DONE)
+
+    assert plan(observed_with(job, items=listing_of(), absent={"a": GONE}), LIMITS) == [Forget("a", job)]
+
+
+def test_a_record_is_forgotten_by_the_same_rule() -> None:
+    """The ledger is as long as the source, not as its history."""
+    observed = observed_with(items=listing_of(), records={"a": done_record("a")}, absent={"a": GONE})
+
+    assert plan(observed, LIMITS) == [Forget("a", None)]
+
+
+@pytest.mark.parametrize(
+    "absence",
+    [Absence(since=0.0, listings=FORGET_LISTINGS - 1), Absence(since=1.0, listings=FORGET_LISTINGS)],
+    ids=["too few listings", "too short a time"],
+)
+def test_an_item_is_not_forgotten_early(absence: Absence) -> None:
+    """Three good listings and ten minutes, both."""
+    observed = observed_with(job_for("a", State.DONE), items=listing_of(), absent={"a": absence})
+
+    assert plan(observed, LIMITS) == []
+
+
+def test_absences_are_counted_per_good_listing() -> None:
+    """Each good listing without the item counts once; one with it starts the count anew."""
+    jobs = [job_for("gone", State.DONE), job_for("back", State.DONE), job_for("runs", State.RUNNING)]
+    before = Absences({"gone": Absence(1.0, 1), "back": Absence(1.0, 2)}, baseline=2)
+
+    after = count_absences(before, observed_with(*jobs, items=listing_of("back", "x"), at=9.0))
+
+    assert after == Absences({"gone": Absence(1.0, 2)}, baseline=2)
+
+
+def test_a_list_that_shrank_by_half_at_once_counts_for_nothing() -> None:
+    """A mount point without its mount looks like that; not even former absences are kept."""
+    before = Absences({"a": Absence(1.0, 2)}, baseline=10)
+
+    after = count_absences(before, observed_with(job_for("a", State.DONE), items=listing_of("x", "y", "z", "w")))
+
+    assert after == Absences({}, baseline=10, shrunk_since=FORGET_SECONDS)
+
+
+def test_a_list_that_stays_short_for_a_day_is_believed() -> None:
+    """Somebody has cleaned up: from then on absences count again."""
+    before = Absences({}, baseline=10, shrunk_since=1.0)
+
+    after = count_absences(
+        before, observed_with(job_for("a", State.DONE), items=listing_of("x"), at=SHRUNK_SECONDS + 1)
+    )
+
+    assert after == Absences({"a": Absence(SHRUNK_SECONDS + 1, 1)}, baseline=1)
+
+
+def test_a_manager_that_begins_with_an_empty_list_forgets_nothing() -> None:
+    """After a reboot the mount may be missing: what is finished stands for the list before."""
+    jobs = [job_for(name, State.DONE) for name in "abc"]
+
+    after = count_absences(Absences(), observed_with(*jobs, items=listing_of()))
+
+    assert after == Absences({}, baseline=3, shrunk_since=FORGET_SECONDS)
+
+
+def test_an_item_that_could_not_be_started_holds_up_no_other() -> None:
+    """It is passed over until it is tried again."""
+    observed = replace(observed_with(items=listing_of("bad", "a", "b", "c")), postponed=frozenset({"bad"}))
+
+    assert plan(observed, LIMITS) == [Create("a"), Create("b"), Create("c")]
+
+
+def test_invariant_5_starts_under_way_count_as_live() -> None:
+    """A Job that is being made takes a place, and is not made again."""
+    observed = replace(observed_with(items=listing_of("a", "b", "c", "d")), under_way=frozenset({"a", "b"}))
+
+    assert plan(observed, LIMITS) == [Create("c")]
+
+
+def test_room_is_made_before_anything_is_started() -> None:
+    """What goes to the ledger, or is forgotten, does not wait behind starts that may take long."""
+    jobs = [job_for(name, State.DONE, since=float(index)) for index, name in enumerate("abc")]
+    observed = observed_with(*jobs, items=listing_of("a", "b", "x"), absent={"c": GONE})
+
+    assert plan(observed, LIMITS) == [Forget("c", jobs[2]), Enter((jobs[0],)), Create("x")]
+
+
+def test_a_failed_listing_leaves_absences_as_they_are() -> None:
+    """No listing, no absence."""
+    before = Absences({"a": Absence(1.0, 2)}, baseline=10)
+
+    assert count_absences(before, observed_with()) is before
+
+
+def test_items_are_started_in_the_sources_order() -> None:
+    """The first in the list is the first to start; two managers that see one list agree on the next."""
+    assert plan(observed_with(items=listing_of("b", "a", "d", "c")), LIMITS) == [Create("b"), Create("a"), Create("d")]

@@ -1,0 +1,229 @@
+"""The queue file: what it may say, and how it is told what is wrong with it."""
+
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from longshore.queuefile import Source, json_schema, load, parse, source_variables, variable_text, volume_variable
+from longshore_ambassador_nfs.settings import NfsSettings
+from longshore_kit.errors import SettingsError
+
+GOOD = """\
+queue: {name: thumbs}
+volumes:
+  media: {hostPath: {path: ./videos}, readOnly: true}
+  out: {hostPath: {path: ./out, type: DirectoryOrCreate}}
+source: {kind: nfs, volumes: [media], nfs: {pattern: "**/*.mp4"}}
+worker:
+  image: worker-ffmpeg
+  env: {EVERY: 100}
+  volumes: [media, out]
+"""
+
+
+def with_lines(**replaced: str) -> str:
+    """The good file with lines that begin with a key replaced."""
+    lines = GOOD.splitlines()
+    for key, line in replaced.items():
+        lines = [line if one.strip().startswith(f"{key}:") else one for one in lines]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (with_lines(image="  imag: x"), "f:7: worker.imag: no such key; did you mean 'image'?"),
+        (with_lines(source=""), "f:1: source: is missing"),
+        (GOOD + "scalin: {max: 2}", "f:10: scalin: no such key; did you mean 'scaling'?"),
+        (
+            GOOD + "scaling: {max: many}",
+            "f:10: scaling.max: input should be a valid integer, unable to parse string as an integer",
+        ),
+        (GOOD + "scaling: {min: 5, max: 2}", "f:10: scaling: min is 5, more than max, 2"),
+        (
+            with_lines(media="  media: {}"),
+            "f:3: volumes.media: give exactly one of hostPath, nfs and persistentVolumeClaim",
+        ),
+        (
+            with_lines(env="  env: {WORK_ITEM_FILE: x}"),
+            "f:8: worker.env: WORK_ITEM_FILE is set by Longshore for every worker",
+        ),
+        (
+            with_lines(image="  podTemplate: {spec: {restartPolicy: Always}}\n  image: x"),
+            "f:7: worker.podTemplate: spec.restartPolicy can't be set here: retry.attempts decides",
+        ),
+        (
+            with_lines(queue="queue: {name: My Queue}"),
+            "f:1: queue.name: use small letters, digits and inner dashes, 53 at most, such as 'my-queue'",
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_line_key_and_what_to_do(text: str, message: str) -> None:
+    """Whoever wrote the file finds the place, and the fix, in one line."""
+    with pytest.raises(SettingsError) as caught:
+        parse(text, "f")
+
+    assert str(caught.value) == message
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    """Nobody has to mend a file one run at a time."""
+    with pytest.raises(SettingsError) as caught:
+        parse(f"{with_lines(image='  imag: x')}\nscalin: 1\n", "f")
+
+    assert str(caught.value).splitlines() == [
+        "f:7: worker.imag: no such key; did you mean 'image'?",
+        "f:10: scalin: no such key; did you mean 'scaling'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- a", "expected the keys source and worker, found a list"),
+        ("", "is empty: a queue needs the keys source and worker"),
+        ("a: [", "no valid YAML"),
+        ("a: 1\na: 2", "the key 'a' stands twice"),
+        (with_lines(volumes="volumes: &x [*x]"), "no valid YAML"),
+    ],
+)
+def test_what_is_no_queue_file_at_all_is_told_so(text: str, words: str) -> None:
+    """A list, an empty file, broken YAML, a key that stands twice: each in its own words."""
+    with pytest.raises(SettingsError, match=words):
+        parse(text, "f")
+
+
+def test_a_reference_that_no_item_can_fill_is_refused() -> None:
+    """A typing error in `${…}` is a mistake of the file, and the nearest name is told."""
+    with pytest.raises(SettingsError) as caught:
+        parse(with_lines(env='  env: {X: "${MEDA_PATH}/x"}'), "f")
+
+    assert str(caught.value) == (
+        "f:8: worker.env.X: ${MEDA_PATH} is neither ${item.…}, ${name} nor the folder of a volume in worker.volumes; "
+        "did you mean 'MEDIA_PATH'?; write $${MEDA_PATH} for the text itself"
+    )
+
+
+def test_a_volume_that_is_not_there_is_named() -> None:
+    """`volumes: [medai]` leads nowhere, and says where it may have been meant to."""
+    with pytest.raises(SettingsError) as caught:
+        parse(GOOD.replace("[media, out]", "[medai]"), "f")
+
+    assert str(caught.value) == "f:9: worker.volumes[0]: there is no volume 'medai'; did you mean 'media'?"
+
+
+def test_everything_that_does_not_fit_together_is_told_with_its_line() -> None:
+    """Names that lead nowhere are found all at once, in the file's order."""
+    text = GOOD.replace("[media, out]", "[medai]").replace(
+        "{EVERY: 100}", '{A: "${OTU_PATH}", B: "${nme}", C: "a\\0b"}'
+    )
+
+    with pytest.raises(SettingsError) as caught:
+        parse(text, "f")
+
+    assert [line.partition(": ")[0] + " " + line.split(": ")[1] for line in str(caught.value).splitlines()] == [
+        "f:8 worker.env.A",
+        "f:8 worker.env.B",
+        "f:8 worker.env.C",
+        "f:9 worker.volumes[0]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (with_lines(image='  command: "cp a b"'), "f:7: worker.command: expected a list, such as [a, b]"),
+        (GOOD.replace("kind: nfs", "kind: nsf"), "f:5: source.kind: expected 'nfs' or 'custom'; did you mean 'nfs'?"),
+        ("source: {kind: nfs\nworker: [", "f:2:7: no valid YAML: expected ',' or '}', but got ':'"),
+    ],
+)
+def test_what_people_get_wrong_is_told_in_their_words(text: str, message: str) -> None:
+    """No type names, no seven lines of a parser."""
+    with pytest.raises(SettingsError) as caught:
+        parse(text, "f")
+
+    assert str(caught.value) == message
+
+
+def test_the_printed_schema_takes_what_the_models_take() -> None:
+    """An editor that knows the schema and Longshore agree on a good file and on a bad key."""
+    validator = jsonschema.Draft202012Validator(json_schema())
+    good, bad = yaml.safe_load(GOOD), yaml.safe_load(with_lines(image="  imag: x"))
+
+    assert ([*validator.iter_errors(good)], len([*validator.iter_errors(bad)])) == ([], 1)
+
+
+def test_the_queue_is_called_after_its_folder(tmp_path: Path) -> None:
+    """Without a name, a `queue.yaml` is called as its folder, and any other file as itself."""
+    folder = tmp_path / "My Videos"
+    folder.mkdir()
+    for name in ("queue.yaml", "night shift.yaml"):
+        (folder / name).write_text(GOOD.replace("queue: {name: thumbs}", ""), encoding="utf-8")
+
+    assert [load(folder / name).name for name in ("queue.yaml", "night shift.yaml")] == ["my-videos", "night-shift"]
+
+
+def test_a_folder_of_this_machine_takes_a_volumes_place(tmp_path: Path) -> None:
+    """`--volume media=FOLDER` runs a cluster's queue file on a laptop."""
+    file = tmp_path / "queue.yaml"
+    file.write_text(GOOD.replace("hostPath: {path: ./videos}", "nfs: {server: nas, path: /x}"), encoding="utf-8")
+
+    volume = load(file, folders={"media": tmp_path}).spec.volumes["media"]
+
+    assert volume.model_dump(by_alias=True, exclude_none=True) == {
+        "hostPath": {"path": str(tmp_path), "type": "Directory"},
+        "readOnly": True,
+    }
+
+
+def test_a_missing_file_is_told_by_its_name(tmp_path: Path) -> None:
+    """No traceback for a path that leads nowhere."""
+    with pytest.raises(SettingsError, match=r"nothing\.yaml: can't be read: .*No such file"):
+        load(tmp_path / "nothing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(100, "100"), (0.5, "0.5"), (30.0, "30"), (True, "true"), (False, "false"), ("x", "x")]
+)
+def test_values_become_texts_as_people_write_them(value: Any, text: str) -> None:
+    """A variable holds text; numbers and booleans look as they did in the file."""
+    assert variable_text(value) == text
+
+
+@pytest.mark.parametrize(("name", "variable"), [("media", "MEDIA_PATH"), ("raw-video", "RAW_VIDEO_PATH")])
+def test_a_volume_is_named_by_a_variable(name: str, variable: str) -> None:
+    """`media` is MEDIA_PATH, the book's own variable."""
+    assert volume_variable(name) == variable
+
+
+def test_source_settings_become_the_ambassadors_variables() -> None:
+    """One rule: `source.nfs.settleSeconds` is NFS_SETTLE_SECONDS, and the first volume is MEDIA_PATH."""
+    source = Source.model_validate(
+        {
+            "kind": "nfs",
+            "volumes": ["clips", "media-2"],
+            "nfs": {"pattern": ["*.mp4", "*.mov"], "settleSeconds": 0, "markerFile": ".here"},
+        }
+    )
+
+    assert source_variables(source, {"clips": "/clips", "media-2": "/media-2"}) == {
+        "CLIPS_PATH": "/clips",
+        "MEDIA_2_PATH": "/media-2",
+        "MEDIA_PATH": "/clips",
+        "NFS_PATTERN": '["*.mp4", "*.mov"]',
+        "NFS_SETTLE_SECONDS": "0",
+        "NFS_MARKER_FILE": ".here",
+    }
+
+
+def test_every_setting_of_the_file_is_one_of_the_ambassador() -> None:
+    """What the rule makes of `source.nfs` is what ambassador-nfs reads: neither can drift from the other."""
+    everything = {"pattern": "x", "exclude": "y", "settleSeconds": 1, "markerFile": "m"}
+    source = Source.model_validate({"kind": "nfs", "volumes": ["media"], "nfs": everything})
+
+    variables = source_variables(source, {"media": "/media"})
+
+    assert {name.lower() for name in variables} - set(NfsSettings.model_fields) == set()
