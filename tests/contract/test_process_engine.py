@@ -103,7 +103,7 @@ class TestProcessEngine(EngineContract):
     def test_nothing_of_an_attempt_outlives_it(self, watched: Watched, folder: Path, escape: str) -> None:
         """However a worker's child detaches itself, the next attempt never runs beside it."""
         started = folder / "started"
-        # Each attempt counts what is left of the ones before, sleepers that keep this file open, and only then opens it.
+        # Each attempt counts what holds this file open, the sleepers of the ones before, and only then opens it.
         count = f"ls -l /proc/[0-9]*/fd/7 2>/dev/null | grep -c '{started}$'"
         script = f"{count} >> {folder}/seen; exec 7>>{started}; {escape} sleep 0.3; exit 1"
         self.start(watched, folder, script, attempts=3)
