@@ -58,15 +58,17 @@ def test_a_record_is_told_like_a_job() -> None:
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        (Line(0, 0, 2, is_managed=False), "a is waiting: no manager is running. Start one: RUN"),
-        (Line(5, 2, 2, is_managed=True), "a is waiting: all 2 workers are busy (scaling.max), 5 items ahead of it."),
-        (Line(0, 2, 2, is_managed=True), "a is waiting: all 2 workers are busy (scaling.max), it is next."),
-        (Line(0, 1, 2, is_managed=True), "a is waiting: it is about to be started."),
+        (Line(0, 0, 2, no_manager="nobody. Start one: RUN"), "a is waiting: nobody. Start one: RUN"),
+        (Line(5, 2, 2), "a is waiting: all 2 workers are busy (scaling.max), 5 items ahead of it."),
+        (Line(0, 2, 2), "a is waiting: all 2 workers are busy (scaling.max), it is next."),
+        (Line(0, 1, 2), "a is waiting: it is about to be started."),
+        (Line(0, 9, None), "a is waiting: it is about to be started."),
+        (Line(0, 0, 2, no_manager="nobody", trouble="exceeded quota."), "a is waiting: exceeded quota."),
     ],
 )
 def test_why_an_item_waits(line: Line, sentence: str) -> None:
-    """Nobody manages, all places are taken, or it is just about to be."""
-    assert explain_waiting("a", line, "RUN") == sentence
+    """What keeps it from being started, nobody who would, all places taken, or it is just about to be."""
+    assert explain_waiting("a", line) == sentence
 
 
 @pytest.mark.parametrize(

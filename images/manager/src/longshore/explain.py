@@ -16,11 +16,12 @@ class Line:
     ahead: int
     """Waiting items that come before it."""
     live: int
-    limit: int
-    is_managed: bool
-    """Whether any manager runs now."""
+    limit: int | None
+    """Workers at most; None where it can't be seen."""
+    no_manager: str = ""
+    """That no manager works on the queue, and what to do about it; empty when one does."""
     trouble: str = ""
-    """What keeps the source from giving it."""
+    """What keeps it from being started."""
 
 
 def safe(text: str) -> str:
@@ -40,15 +41,15 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
-def explain_job(job: Job, now: float, retry_command: str, run_command: str = "") -> str:
-    """What became of an item that has a Job; `run_command` is what starts a manager, where none runs."""
+def explain_job(job: Job, now: float, retry_command: str, no_worker: str = "") -> str:
+    """What became of an item that has a Job; `no_worker`: nobody starts again what was stopped, in words."""
     item = safe(job.item)
     since = f"since {_clock(job.since)} ({duration(now - job.since)})"
     tries = f"attempt {job.attempt} of {job.attempts}"
     why = f": {_last_words(job.reason)}" if job.reason else ""
     match job.state:
-        case State.STARTING if run_command:
-            return f"{item} is waiting to be started again{why}; no manager is running. Start one: {run_command}"
+        case State.STARTING if no_worker:
+            return f"{item} is waiting to be started again{why}; {no_worker}"
         case State.RUNNING:
             return f"{item} is running {since}, {tries}."
         case State.STARTING if job.attempt == 0:
@@ -75,13 +76,13 @@ def explain_record(record: Record, now: float, retry_command: str) -> str:
     return f"{safe(record.item)} failed {since}: {_last_words(record.reason)}. Once mended: {retry_command}"
 
 
-def explain_waiting(item: str, line: Line, run_command: str) -> str:
+def explain_waiting(item: str, line: Line) -> str:
     """Why a listed item has no Job yet."""
     if line.trouble:
-        return f"{safe(item)} is waiting: it can't be read from the source now: {safe(line.trouble).rstrip('.')}."
-    if not line.is_managed:
-        return f"{safe(item)} is waiting: no manager is running. Start one: {run_command}"
-    if line.live >= line.limit:
+        return f"{safe(item)} is waiting: {safe(line.trouble).rstrip('.')}."
+    if line.no_manager:
+        return f"{safe(item)} is waiting: {line.no_manager}"
+    if line.limit is not None and line.live >= line.limit:
         place = f"{_count(line.ahead, 'item')} ahead of it" if line.ahead else "it is next"
         return f"{safe(item)} is waiting: all {line.limit} workers are busy (scaling.max), {place}."
     return f"{safe(item)} is waiting: it is about to be started."

@@ -55,6 +55,30 @@ class Ledger(Protocol):
         """Drop the records of these items; one that isn't there is no error."""
 
 
+class NoLedger:
+    """Keeps no records: every finished Job stays, whatever `keep` says."""
+
+    def read(self) -> Records:
+        """None."""
+        return MappingProxyType({})
+
+    @contextlib.contextmanager
+    def steady(self) -> Iterator[Records]:
+        """None, for as long as you like."""
+        yield self.read()
+
+    def enter(
+        self,
+        records: Sequence[Record],  # noqa: ARG002 - as Ledger.enter
+        still: Callable[[], Collection[str]] | None = None,  # noqa: ARG002 - the same
+    ) -> Collection[str]:
+        """Nothing is entered, so that no Job is deleted for it."""
+        return ()
+
+    def remove(self, items: Sequence[str]) -> None:
+        """There is nothing to remove."""
+
+
 _COMPACT_AT: Final = 1000
 """So many lines that say nothing any more are worth writing the file anew."""
 

@@ -7,20 +7,17 @@ under way, since every step of it can be done again. The queue file is the chart
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from longshore.engines.kubernetes import Api, KubernetesEngine
-from longshore.ledger import Records
+from longshore.ledger import NoLedger
 from longshore.manager import Manager, SourcePoller, Survey
 from longshore.manifests import mounts_at_root
 from longshore.queuefile import Queue, load
 from longshore.source import HttpSource
-from longshore.state import Record
 from longshore_kit.ambassador.server import WebServer, bound
 from longshore_kit.logs import LogFormat, configure, get_logger
 from longshore_kit.settings import Settings, setting
@@ -58,30 +55,6 @@ class ManagerSettings(Settings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
         "The least that is logged.", unit="DEBUG, INFO, WARNING or ERROR", default="INFO"
     )
-
-
-class NoLedger:
-    """Keeps no records: every finished Job stays, whatever `keep` says."""
-
-    def read(self) -> Records:
-        """None."""
-        return MappingProxyType({})
-
-    @contextmanager
-    def steady(self) -> Iterator[Records]:
-        """None, for as long as you like."""
-        yield self.read()
-
-    def enter(
-        self,
-        records: Sequence[Record],  # noqa: ARG002 - as Ledger.enter
-        still: Callable[[], Collection[str]] | None = None,  # noqa: ARG002 - the same
-    ) -> Collection[str]:
-        """Nothing is entered, so that no Job is deleted for it."""
-        return ()
-
-    def remove(self, items: Sequence[str]) -> None:
-        """There is nothing to remove."""
 
 
 def serve(settings: ManagerSettings) -> None:

@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from longshore import __version__
-from longshore.cli import look
+from longshore.cli import look, mend
 from longshore.cli.common import EXIT_CODES
 from longshore.cli.conform import conform_app
+from longshore.cli.doctor import doctor
 from longshore.cli.run import run
 
 
@@ -37,7 +38,7 @@ def make_app() -> typer.Typer:
         """A task queue made of containers: one worker per item of a source, all state in the Jobs themselves."""
 
     app.command(epilog=EXIT_CODES)(run)
-    for command in (look.ls, look.explain, look.manifest, look.retry, look.schema):
+    for command in (look.ls, look.explain, look.logs, look.dead, mend.retry, doctor, look.manifest, look.schema):
         app.command()(command)
     app.add_typer(conform_app, name="conform")
     return app

@@ -3,16 +3,13 @@
 import enum
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final, NoReturn, TypeAlias
 
 import typer
 
-from longshore.local import LocalQueue, open_queue
-from longshore.queuefile import load
-from longshore_kit.contract import name_problem
 from longshore_kit.errors import ItemRejected, LongshoreError, ManifestRefused, SettingsError
 
 
@@ -25,28 +22,11 @@ class Exit(enum.IntEnum):
     INTERRUPTED = 130
 
 
+KUBECTL: Final = "kubectl longshore"
+"""The command as a part of kubectl. https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/"""
 EXIT_CODES: Final = "Exit codes: 0 as asked · 1 an item failed, or could not be found · 2 misuse · 130 interrupted."
 
-
-def _valid_item(name: str) -> str:
-    if problem := name_problem(name):
-        raise typer.BadParameter(f"no item can have this name: {problem}")
-    return name
-
-
 FileArgument: TypeAlias = Annotated[Path, typer.Argument(help="The queue file.", show_default=False, metavar="FILE")]
-ItemArgument: TypeAlias = Annotated[
-    str,
-    typer.Argument(
-        help="The item's name; before one with a leading dash put --.",
-        show_default=False,
-        metavar="ITEM",
-        callback=_valid_item,
-    ),
-]
-ItemsArgument: TypeAlias = Annotated[
-    list[str] | None, typer.Argument(help="The items' names; before one with a leading dash put --.", metavar="ITEM...")
-]
 VolumeOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
@@ -64,14 +44,15 @@ StateOption: TypeAlias = Annotated[
 ]
 
 
-def command_line(
-    verb: str, file: Path, *items: str, volumes: list[str] | None = None, state: Path | None = None
-) -> str:
+def command_line(verb: str, options: Sequence[str], *words: str) -> str:
     """A command of ours for a person to paste into a shell, whatever its file and item are called."""
-    options = [f"--volume={volume}" for volume in volumes or ()]
-    options += [f"--state-folder={state}"] if state else []
-    end = ["--"] if any(word.startswith("-") for word in (str(file), *items)) else []
-    return " ".join(["longshore", verb, *map(_typed, [*options, *end, str(file), *items])])
+    end = ["--"] if any(word.startswith("-") for word in words) else []
+    return " ".join([program(), verb, *map(_typed, [*options, *end, *words])])
+
+
+def program() -> str:
+    """How we were called: `longshore`, or as a part of kubectl."""
+    return KUBECTL if Path(sys.argv[0]).name == "kubectl-longshore" else "longshore"
 
 
 def _typed(word: str) -> str:
@@ -108,19 +89,3 @@ def told_to_people() -> Iterator[None]:
     except LongshoreError as exc:
         complain(str(exc))
         raise typer.Exit(Exit.SOME_FAILED) from exc
-
-
-def open_file(file: Path, volumes: list[str] | None, state: Path | None) -> LocalQueue:
-    """
-    The queue that a command was given.
-
-    Raises:
-        SettingsError: the file, or an option, is wrong.
-    """
-    folders = {}
-    for volume in volumes or ():
-        name, _, folder = volume.partition("=")
-        if not name or not folder:
-            raise SettingsError(f"--volume {volume}: expected NAME=FOLDER, such as --volume media=./videos")
-        folders[name] = Path(folder)
-    return open_queue(load(file, folders=folders), state)

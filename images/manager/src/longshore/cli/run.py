@@ -14,16 +14,16 @@ from longshore.cli.common import (
     FileArgument,
     StateOption,
     VolumeOption,
-    command_line,
     complain,
     misuse,
-    open_file,
     told_to_people,
 )
+from longshore.cli.place import file_command, folders_of
 from longshore.cli.view import Ending, JsonView, LiveView, TextView, View, is_terminal
 from longshore.engines.process import ProcessEngine
-from longshore.local import Ambassador, LocalQueue, Managing
+from longshore.local import Ambassador, LocalQueue, Managing, open_queue
 from longshore.manager import Manager, SourcePoller, Survey
+from longshore.queuefile import load
 from longshore.source import HttpSource
 from longshore_kit.logs import configure, get_logger
 from longshore_kit.signals import stop_on_signals
@@ -61,12 +61,12 @@ def run(
     """
     configure("auto", level="INFO" if verbose else "ERROR")
     with told_to_people():
-        local = open_file(file, volume, state)
+        local = open_queue(load(file, folders=folders_of(volume or ())), state)
         engine = local.engine()
         try:
             engine.check(local.sample_bundle(engine))
             local.prepare()
-            again = command_line("run", file, volumes=volume, state=state)
+            again = file_command("run", file, volumes=volume, state=state)
             code = _Run(local, engine, _view(output, local, engine), os.environ).go(until_done=until_done, again=again)
         finally:
             engine.close()

@@ -7,17 +7,20 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 
 import json
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 
 import kubernetes.client
 import kubernetes.config
 import urllib3.exceptions
+import websocket  # the client's own, for port forwarding
 import yaml
+from kubernetes.stream import ws_client
 
 from longshore_kit.errors import EngineError, EngineUnavailable, SettingsError
 
@@ -206,6 +209,29 @@ class Api:
                 response.release_conn()
         except _NO_ANSWER as exc:
             raise EngineUnavailable(f"the watch of {path} broke off: {exc}") from exc
+
+    def forward(self, pod: str, port: int) -> socket.socket:
+        """
+        A connection to a port of a pod's own loopback, as `kubectl port-forward` makes.
+
+        Raises:
+            ApiError: the server said no.
+            EngineUnavailable: it did not answer.
+        """
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/portforward"
+        query = [("ports", str(port))]
+        _, url, headers, *_ = self._client.param_serialize(
+            "GET", path, query_params=query, auth_settings=["BearerToken"]
+        )
+        websocket.setdefaulttimeout(READ_SECONDS)
+        try:
+            forwarded = ws_client.portforward_call(self._client.configuration, "GET", url, headers=headers)
+        except _NO_ANSWER as exc:
+            # The client makes one error of all; what the server said is in the one below.
+            if isinstance(said := exc.__context__, websocket.WebSocketBadStatusException):
+                raise _error(_Reply(said.status_code, said.resp_headers or {}, said.resp_body or b"")) from exc
+            raise EngineUnavailable(f"port {port} of pod {pod} can't be reached: {exc}") from exc
+        return cast(socket.socket, forwarded.socket(port))
 
     def close(self) -> None:
         """Stop waiting between attempts, and let go of all connections."""

@@ -116,6 +116,7 @@ class KubernetesEngine:
         """As `Engine.jobs`, from the mirror; a Job that has not changed is the same object as last time."""
         self._look_first()
         objects, pods = self._jobs.objects(), self._pods_by_job()
+        self._learn_refusals(objects, pods)
         with self._lock:
             self._known = {name: self._value(one, pods.get(name, ())) for name, one in objects.items()}
             return {job.item: job for _, job in self._known.values()}
@@ -146,7 +147,6 @@ class KubernetesEngine:
         """As `Engine.tend`: slim what is finished, give up what can't start, mend what was half made."""
         self._look_first()
         jobs, pods = self._jobs.objects(), self._pods_by_job()
-        self._learn_refusals(jobs, pods)
         for name, one in jobs.items():
             if one.metadata.deletion_timestamp is None:
                 self._tend_to(one, pods.get(name, ()))

@@ -143,10 +143,17 @@ class PodStatus(_Struct, frozen=True):
     init_container_statuses: tuple[ContainerStatus, ...] = ()
 
 
+class PodSpec(_Struct, frozen=True):
+    """Of a pod's spec."""
+
+    service_account_name: str = ""
+
+
 class PodObject(_Struct, frozen=True):
     """A pod."""
 
     metadata: Metadata
+    spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
     @property

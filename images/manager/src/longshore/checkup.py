@@ -1,0 +1,179 @@
+"""Whether a queue can work here, looked at part by part: what a person would try one by one, with what to do next.
+
+Owns what is looked at and how it is told. Changes nothing: what would be made is only shown to the API server, as a
+dry run. A part that can't be looked at is `unknown`, and the others are looked at all the same.
+"""
+
+import contextlib
+import enum
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from longshore.local import Ambassador, LocalQueue
+from longshore.queuefile import Queue
+from longshore.rights import PERSONS_RIGHTS, Right, managers_rights
+from longshore.source import HttpSource, Items
+from longshore_kit.errors import EngineError, LongshoreError, SettingsError
+from longshore_kit.logs import get_logger
+
+if TYPE_CHECKING:
+    from longshore.cluster import ClusterQueue, ManagerPod
+
+OLDEST: Final = (1, 31)
+"""The oldest Kubernetes that has all that a Job of ours asks for."""
+
+
+class Health(enum.StrEnum):
+    """How a part is."""
+
+    OK = "ok"
+    WRONG = "wrong"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One part that was looked at."""
+
+    health: Health
+    part: str
+    words: str = ""
+    """What was found; of what is wrong, what to do."""
+
+
+def of_machine(local: LocalQueue, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """A queue of this machine."""
+    with contextlib.closing(local.engine()) as engine:
+        yield _tried("worker", lambda: engine.check(local.sample_bundle(engine)), "it can be started here")
+    yield _tried("state folder", local.prepare, str(local.state_folder))
+    yield _of_source(functools.partial(_ambassador, local, environ))
+
+
+@contextlib.contextmanager
+def _ambassador(local: LocalQueue, environ: Mapping[str, str]) -> Iterator[Items]:
+    ambassador = Ambassador(local, environ, get_logger("longshore.doctor"))
+    with contextlib.ExitStack() as stack:
+        stack.callback(ambassador.stop)
+        yield stack.enter_context(contextlib.closing(HttpSource(ambassador.start())))
+        if ambassador.misuse:
+            raise SettingsError(f"the ambassador refuses its settings:\n{ambassador.misuse}")
+
+
+def of_cluster(found: "ClusterQueue") -> Iterator[Finding]:
+    """A queue of a cluster, with the rights of who looks."""
+    yield _of_version(found.version())
+    for commands, rights in PERSONS_RIGHTS.items():
+        yield _of_rights(f"your rights for {commands}", rights, found.may, "ask for them, or see with others'")
+    manager = found.manager()
+    yield _of_manager(manager)
+    yield from _of_managers_rights(found, manager)
+    yield _of_source(found.source)
+    if found.queue is None:
+        yield Finding(Health.UNKNOWN, "worker", "the queue file can't be seen: there is no release, or no right to it")
+    else:
+        yield _of_worker(found)
+        yield from (_of_claim(found, name) for name in _claims(found.queue))
+    yield from _of_quotas(found)
+
+
+def _tried(part: str, do: Callable[[], object], words: str) -> Finding:
+    try:
+        do()
+    except LongshoreError as exc:
+        return Finding(Health.WRONG, part, str(exc))
+    return Finding(Health.OK, part, words)
+
+
+def _of_source(opened: Callable[[], AbstractContextManager[Items]]) -> Finding:
+    try:
+        with opened() as source:
+            items = source.list_items()
+    except LongshoreError as exc:
+        return Finding(Health.WRONG, "source", str(exc))
+    waits = f", and {items.pending_count} not listed yet: still settling" if items.pending_count else ""
+    return Finding(Health.OK, "source", f"it lists {len(items.names)} items{waits}")
+
+
+def _of_version(version: str) -> Finding:
+    numbers = re.match(r"v(\d+)\.(\d+)", version)
+    if numbers is None:
+        return Finding(Health.UNKNOWN, "cluster", f"it says that it is {version!r}")
+    if (int(numbers[1]), int(numbers[2])) < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        return Finding(Health.WRONG, "cluster", f"it is {version}: {oldest} is the oldest that Longshore works on")
+    return Finding(Health.OK, "cluster", version)
+
+
+def _of_rights(part: str, rights: Sequence[Right], may: Callable[[Right], bool], advice: str) -> Finding:
+    try:
+        lacking = [str(right) for right in rights if not may(right)]
+    except EngineError as exc:
+        return Finding(Health.UNKNOWN, part, str(exc))
+    if lacking:
+        return Finding(Health.WRONG, part, f"not allowed: {', '.join(lacking)}; {advice}")
+    return Finding(Health.OK, part, f"{len(rights)} of {len(rights)}")
+
+
+def _of_manager(manager: "ManagerPod | None") -> Finding:
+    if manager is None:
+        return Finding(Health.WRONG, "manager", "no manager is running: helm status says what became of the release")
+    if not manager.is_up:
+        return Finding(Health.WRONG, "manager", f"pod {manager.name}: {manager.trouble or 'it is still starting'}")
+    return Finding(Health.OK, "manager", f"pod {manager.name}")
+
+
+def _of_managers_rights(found: "ClusterQueue", manager: "ManagerPod | None") -> Iterator[Finding]:
+    if manager is None or found.queue is None:
+        return
+    part = f"rights of {manager.account}"
+    if not found.may(Right("create", "subjectaccessreviews", "authorization.k8s.io")):
+        yield Finding(
+            Health.UNKNOWN, part, "you may not ask for those of others; the manager's log tells what is refused"
+        )
+        return
+    rights = managers_rights(found.queue.spec.worker.payload)
+    may = functools.partial(found.may, account=manager.account)
+    yield _of_rights(part, rights, may, "the chart's Role has them all (rbac.create)")
+
+
+def _of_worker(found: "ClusterQueue") -> Finding:
+    if not found.may(Right("create", "jobs", "batch")) or not found.may(Right("create", "pods")):
+        return Finding(
+            Health.UNKNOWN, "worker", "you may not create Jobs and pods, so whether one is let in can't be tried"
+        )
+    return _tried("worker", found.try_worker, "the cluster would take its Job and its pod (a dry run)")
+
+
+def _claims(queue: Queue) -> list[str]:
+    claims = (volume.persistent_volume_claim for volume in queue.spec.volumes.values())
+    return sorted({claim.claim_name for claim in claims if claim})
+
+
+def _of_claim(found: "ClusterQueue", name: str) -> Finding:
+    try:
+        phase = found.claim_phase(name)
+    except EngineError as exc:
+        return Finding(Health.WRONG, f"claim {name}", str(exc))
+    if phase == "Lost":
+        return Finding(Health.WRONG, f"claim {name}", "its volume is lost")
+    # Pending may mean nothing but that it waits for its first pod.
+    return Finding(Health.OK, f"claim {name}", phase)
+
+
+def _of_quotas(found: "ClusterQueue") -> Iterator[Finding]:
+    try:
+        quotas = found.quotas()
+    except EngineError as exc:
+        yield Finding(Health.UNKNOWN, "quota", str(exc))
+        return
+    for quota in quotas:
+        used_up = [line for line in quota.lines if line.is_used_up]
+        lines = ", ".join(f"{line.resource} {line.used} of {line.hard}" for line in used_up or quota.lines)
+        part = f"quota {quota.name}"
+        yield Finding(Health.WRONG, part, f"used up: {lines}") if used_up else Finding(Health.OK, part, lines)
+    if not quotas:
+        yield Finding(Health.OK, "quota", "none is set")

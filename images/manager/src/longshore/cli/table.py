@@ -1,0 +1,73 @@
+"""Items as rows: which there are, in which order, and how they stand in a table of text."""
+
+import sys
+import time
+from dataclasses import asdict, dataclass
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from longshore.cli.view import COLOURS
+from longshore.explain import duration, safe
+from longshore.manager import Survey
+from longshore.plan import waiting_items
+from longshore.state import State
+
+_ORDER = list(State)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One item as `ls` shows it. Times are seconds since the epoch."""
+
+    item: str
+    state: State
+    since: float | None
+    attempt: int
+    reason: str
+    job: str
+
+    def as_json(self) -> dict[str, object]:
+        """For programs: names as they are, times as numbers."""
+        return asdict(self)
+
+
+def rows_of(survey: Survey) -> list[Row]:
+    """Every item that is listed or kept, the lively ones first, then by name."""
+    rows = [Row(job.item, job.state, job.since, job.attempt, job.reason, job.name) for job in survey.jobs.values()]
+    rows += [
+        Row(record.item, record.state, record.at, 0, record.reason, "")
+        for record in survey.records.values()
+        if record.item not in survey.jobs
+    ]
+    if survey.items:
+        waiting = waiting_items(survey.items, survey.jobs, survey.records)
+        rows += [Row(name, State.WAITING, None, 0, "", "") for name in waiting]
+    return sorted(rows, key=lambda row: (_ORDER.index(row.state), row.item))
+
+
+def print_table(rows: list[Row], *, wide: bool) -> None:
+    """State and item are always whole; in a terminal the reason is cut to what is left of the line, elsewhere never."""
+    now, console = time.time(), Console(highlight=False)
+    headings = ["STATE", "ITEM", "FOR", *(["ATTEMPT", "JOB"] if wide else []), "REASON OR RESULT"]
+    table = [[*_cells(row, now, wide=wide), safe(" ".join(row.reason.split()))] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(headings, *table, strict=True)]
+    room = console.width if console.is_terminal and not wide else None
+    for cells, row in zip([headings, *table], [None, *rows], strict=True):
+        line = Text("  ".join(set_cell_size(cell, width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+        if row is not None:
+            line.stylize(COLOURS[row.state], 0, len(row.state))
+        if room is not None and line.cell_len > room:
+            line.truncate(room, overflow="ellipsis")
+        console.print(line, no_wrap=True, crop=False, overflow="ignore")
+
+
+def _cells(row: Row, now: float, *, wide: bool) -> list[str]:
+    age = duration(now - row.since) if row.since is not None else ""
+    return [str(row.state), safe(row.item), age, *([str(row.attempt or ""), row.job] if wide else [])]
+
+
+def write(text: str) -> None:
+    """A line, or more, as it is."""
+    sys.stdout.write(f"{text}\n")

@@ -1,0 +1,43 @@
+"""Who needs which rights in a queue's namespace: tables only. A test holds the chart's Role to them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Right:
+    """One thing that one may do in a namespace, as the API has it."""
+
+    verb: str
+    resource: str
+    group: str = ""
+    subresource: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}{f'/{self.subresource}' if self.subresource else ''}"
+
+
+PERSONS_RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
+    "ls, dead, explain": (
+        *(Right(verb, "jobs", "batch") for verb in ("list", "watch")),
+        *(Right(verb, "pods") for verb in ("list", "watch")),
+        Right("list", "events"),
+        Right("list", "configmaps"),
+        Right("create", "pods", subresource="portforward"),
+    ),
+    "logs": (Right("get", "pods", subresource="log"),),
+    "retry": (Right("delete", "jobs", "batch"),),
+}
+"""What each of our commands needs of who types it."""
+
+
+def managers_rights(payload: str) -> tuple[Right, ...]:
+    """What the chart's Role gives the manager, by the queue's `worker.payload`."""
+    store = "secrets" if payload == "secret" else "configmaps"
+    return (
+        *(Right(verb, "jobs", "batch") for verb in ("get", "list", "watch", "create", "patch", "delete")),
+        *(Right(verb, "pods") for verb in ("list", "watch", "delete")),
+        Right("list", "events"),
+        *(Right(verb, store) for verb in ("get", "create", "patch")),
+    )
