@@ -331,6 +331,16 @@ class EngineContract(ABC):
 
         assert watched.until_finished("a").state is State.DONE
 
+    def test_a_failed_jobs_log_is_kept_and_shown_by_its_end(self, watched: Watched, folder: Path) -> None:
+        """Of half a megabyte the last lines are what a person needs."""
+        self.start(watched, folder, "seq 1 90000; exit 65")
+        job = watched.until_finished("a")
+
+        text = watched.engine.log(job)
+
+        last = text.split()[-500:]
+        assert (last, len(text) <= 64 * 1024) == ([str(number) for number in range(89501, 90001)], True)
+
     def test_processing_time_is_what_the_workers_took(self, watched: Watched, folder: Path) -> None:
         """All attempts count, the pauses between them do not."""
         self.start(watched, folder, "sleep 1.2; exit 65")

@@ -90,7 +90,8 @@ def titles(contract: type[Any]) -> list[str]:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "run", "ls", "explain", "manifest", "retry", "schema", "conform", "conform source", "conform worker"],
+    ["", "run", "ls", "explain", "logs", "dead", "retry", "doctor", "manifest", "schema"]
+    + ["conform", "conform source", "conform worker"],
 )
 def test_help(local: LocalRun, command: str, snapshot: SnapshotAssertion) -> None:
     """What each command does, its options and its exit codes; a change of these words is made on purpose."""
@@ -100,7 +101,10 @@ def test_help(local: LocalRun, command: str, snapshot: SnapshotAssertion) -> Non
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("longshore ", ["run", "ls", "explain", "manifest", "retry", "schema", "conform"]),
+        (
+            "longshore ",
+            ["run", "ls", "explain", "logs", "dead", "retry", "doctor", "manifest", "schema", "conform"],
+        ),
         ("longshore e", ["explain"]),
         ("longshore conform ", ["source", "worker"]),
         ("longshore ls --state", ["--state", "--state-folder"]),
@@ -225,6 +229,80 @@ def test_what_explain_says_to_type_works(tmp_path: Path, bash: str, folder: str,
     out(in_bash(bash, said.partition("Once mended: ")[2]))
 
     assert local.states() == {name: "waiting"}
+
+
+def test_dead_lists_what_has_failed(worked: LocalRun) -> None:
+    """The dead letters and their reasons, in every form that ls has."""
+    table, names = (out(worked.longshore("dead", str(worked.file), "-o", form)) for form in ("table", "name"))
+
+    assert cells(table) == [
+        ["STATE", "ITEM", "FOR", "REASON OR RESULT"],
+        ["failed", "bad.txt", "<age>", "no video stream"],
+    ]
+    assert names == "bad.txt\n"
+
+
+def test_logs_prints_what_a_failed_worker_wrote(worked: LocalRun) -> None:
+    """What is kept is printed as it is; of a done item nothing is, and the way to its result is said."""
+    kept, gone, unknown = (worked.longshore("logs", str(worked.file), item) for item in ("bad.txt", "good.txt", "x"))
+
+    assert (kept.returncode, kept.stdout, kept.stderr) == (0, "no video stream\n", "")
+    hint = f"longshore explain {worked.file}"
+    assert (gone.returncode, gone.stderr) == (1, f"longshore: good.txt has no log any more: {hint} good.txt\n")
+    assert (unknown.returncode, unknown.stderr) == (1, f"longshore: x has no log: {hint} x\n")
+
+
+def test_doctor_looks_at_every_part(worked: LocalRun) -> None:
+    """A line for each, and exit code 0 while nothing is wrong."""
+    assert out(worked.longshore("doctor", str(worked.file))).splitlines() == [
+        "ok       worker: it can be started here",
+        f"ok       state folder: {worked.folder}/.longshore/local",
+        "ok       source: it lists 4 items",
+    ]
+
+
+def test_doctor_says_what_is_wrong(local: LocalRun) -> None:
+    """A worker that is not installed and a source that is not there are told in one go; exit code 1."""
+    volumes = {"media": {"hostPath": {"path": "./none"}}}
+    local.define("true", volumes=volumes, worker={"command": ["no-such-program"], "volumes": ["media"]})
+
+    ended = local.longshore("doctor", str(local.file))
+
+    lines = ended.stdout.splitlines()
+    assert (ended.returncode, [line.split(":")[0] for line in lines]) == (
+        1,
+        ["wrong    worker", "ok       state folder", "wrong    source"],
+    )
+    assert ("no-such-program" in lines[0], "none" in lines[2]) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["explain", "-q", "x"], "expected FILE ITEM, or -q NAME ITEM for a queue in a cluster"),
+        (["explain", "-q", "x", "a", "b"], "expected FILE ITEM, or -q NAME ITEM for a queue in a cluster"),
+        (["explain", "x"], "expected FILE ITEM, or -q NAME ITEM for a queue in a cluster"),
+        (["dead"], "give a queue file, or -q NAME for a queue in a cluster"),
+        (["doctor"], "give a queue file, or -q NAME for a queue in a cluster"),
+    ],
+)
+def test_which_queue_is_meant_must_be_said(local: LocalRun, words: list[str], what: str) -> None:
+    """A file, or a queue in a cluster; never both, never neither."""
+    ended = local.longshore(*words)
+
+    assert (ended.returncode, ended.stdout, ended.stderr.splitlines()[-1].partition(": ")[2].partition(": ")[2]) == (
+        2,
+        "",
+        what,
+    )
+
+
+def test_without_a_cluster_one_is_asked_for(local: LocalRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No kubeconfig, no traceback."""
+    monkeypatch.setenv("KUBECONFIG", str(local.folder / "none"))
+    ended = local.longshore("ls", "-q", "x")
+
+    assert (ended.returncode, ended.stdout, ended.stderr[:36]) == (2, "", "longshore: no cluster to speak to: I")
 
 
 def test_manifest_is_the_same_job_in_yaml_and_json(worked: LocalRun) -> None:

@@ -95,7 +95,8 @@ def _of_source(opened: Callable[[], AbstractContextManager[Items]]) -> Finding:
     except LongshoreError as exc:
         return Finding(Health.WRONG, "source", str(exc))
     waits = f", and {items.pending_count} not listed yet: still settling" if items.pending_count else ""
-    return Finding(Health.OK, "source", f"it lists {len(items.names)} items{waits}")
+    found = f"it lists {len(items.names)} items" if items.names else "it lists nothing now"
+    return Finding(Health.OK, "source", f"{found}{waits}")
 
 
 def _of_version(version: str) -> Finding:

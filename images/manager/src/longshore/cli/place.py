@@ -328,8 +328,8 @@ class InCluster(Place):
 
     def command(self, verb: str, *items: str) -> str:
         """As `Place.command`."""
-        options = [f"-q={self.name}", f"-n={self._found.api.namespace}"]
-        options += [f"--context={self._where.context}"] if self._where.context else []
+        options = ["-q", self.name, "-n", self._found.api.namespace]
+        options += ["--context", self._where.context] if self._where.context else []
         return command_line(verb, options, *items)
 
     def check_up(self) -> Iterator[Finding]:

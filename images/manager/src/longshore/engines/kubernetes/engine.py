@@ -45,6 +45,9 @@ from longshore_kit.logs import get_logger
 
 FIRST_LOOK_SECONDS: Final = 30.0
 LOG_BYTES: Final = 64 * 1024
+_LOG_LINES: Final = 2000
+_LOG_READ_BYTES: Final = 1024 * 1024
+"""The API counts bytes from the first line that is asked for, not from the end: some are read to be cut off."""
 REFUSED_PODS_SECONDS: Final = 3.0
 """A Job without a pod for so long may have been refused one: its events tell."""
 _EVENTS_EVERY_SECONDS: Final = 5.0
@@ -157,8 +160,9 @@ class KubernetesEngine:
         if not pods:
             return ""
         path = f"{self._path('v1', 'pods')}/{pods[-1].metadata.name}/log"
+        query = {"container": CONTAINER, "tailLines": str(_LOG_LINES), "limitBytes": str(_LOG_READ_BYTES)}
         try:
-            return self._api.get(path, {"container": CONTAINER, "limitBytes": str(LOG_BYTES)}).decode(errors="replace")
+            return self._api.get(path, query)[-LOG_BYTES:].decode(errors="replace")
         except ApiError:
             return ""  # no container yet, or none any more
 
