@@ -348,7 +348,9 @@ class TestProcessEngine(EngineContract):
     def test_a_worker_is_deaf_to_its_managers_signals(self, watched: Watched, folder: Path) -> None:
         """Ctrl-C in a terminal goes to the foreground group; workers are in groups of their own."""
         os.mkfifo(folder / "go")
-        self.start(watched, folder, f"touch {folder}/up; read _ < {folder}/go")  # a shell that waits and has no children
+        self.start(
+            watched, folder, f"touch {folder}/up; read _ < {folder}/go"
+        )  # a shell that waits and has no children
         running = watched.until("a", lambda _: (folder / "up").exists())
         assert running is not None
         groups = {os.getpgid(one.pid) for one in [self.supervisor_of(running), *self.processes_of(running)]}

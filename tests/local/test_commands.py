@@ -90,8 +90,10 @@ def titles(contract: type[Any]) -> list[str]:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "run", "ls", "explain", "logs", "dead", "retry", "doctor", "manifest", "schema"]
-    + ["conform", "conform source", "conform worker"],
+    [
+        *("", "run", "ls", "explain", "logs", "dead", "retry", "doctor", "manifest", "schema"),
+        *("conform", "conform source", "conform worker"),
+    ],
 )
 def test_help(local: LocalRun, command: str, snapshot: SnapshotAssertion) -> None:
     """What each command does, its options and its exit codes; a change of these words is made on purpose."""
