@@ -4,15 +4,22 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from longshore.engines.kubernetes import KubernetesEngine
+from longshore.engines.kubernetes.events import send
+from longshore.engines.kubernetes.notices import Notice, Notices
+from longshore.state import State
 from longshore_kit.ambassador.app import create_app
 from support.ambassadors import MemorySource, serving
 from support.cluster.cluster import Cluster
 from support.cluster.node import ADDRESS
+from support.queues import job_for
 
 from .test_install import Release, release_in, shell
 
@@ -100,6 +107,45 @@ def test_a_source_that_goes_and_comes_back_is_seen_on_the_managers_pod(cluster: 
     away, back = described_manager(release)
     assert (away[:2], "the store is down" in away[2]) == (("Warning", "SourceUnavailable"), True)
     assert (back[:2], back[2].split(",")[0]) == (("Normal", "SourceAvailable"), "the source answers again")
+
+
+def test_our_own_events_are_not_taken_for_the_clusters(cluster: Cluster, namespace: str) -> None:
+    """Why a Job has no pod is what the controller says of it, however much we have told of others."""
+    api = cluster.api(namespace)
+    send(api, notice_about("ours"))
+    theirs = {"apiVersion": "batch/v1", "kind": "Job", "namespace": namespace, "name": "q-x", "uid": "theirs"}
+    words = {"type": "Warning", "reason": "FailedCreate", "message": "exceeded quota"}
+    metadata = {"name": "q-x.1", "namespace": namespace}
+    api.create(f"/api/v1/namespaces/{namespace}/events", {"metadata": metadata, "involvedObject": theirs, **words})
+    engine = KubernetesEngine(api, "q", mounts={})
+
+    assert engine._warnings_of_jobs() == {"theirs": "FailedCreate: exceeded quota"}
+    engine.close()
+
+
+def test_an_event_that_was_deleted_is_told_anew(cluster: Cluster, namespace: str) -> None:
+    """As when it has expired: with its count, so that nothing is lost; twice the same is one."""
+    api = cluster.api(namespace)
+    notice = notice_about("u")
+    path = f"/api/v1/namespaces/{namespace}/events"
+    for one in (notice, notice, replace(notice, count=2, is_repeat=True)):
+        send(api, one)
+    there = json.loads(api.get(f"{path}/{notice.name}"))
+    assert there["count"] == 2
+    api.delete(f"{path}/{notice.name}", there["metadata"]["uid"], propagation="Background")
+    send(api, replace(notice, count=3, message="again", last=notice.first + 60, is_repeat=True))
+
+    found = [one for one in json.loads(api.get(path))["items"] if one["reason"] == "ItemFailed"]
+    shown = [(one["count"], one["message"], one["firstTimestamp"], one["lastTimestamp"]) for one in found]
+    assert shown == [(3, "again", "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z")]
+    api.close()
+
+
+def notice_about(uid: str) -> Notice:
+    """What is told of a Job that has failed."""
+    job = job_for("a", State.FAILED, attempt=1, uid=uid)
+    (notice,) = Notices(None, 0.0).after([job], "", wall=datetime(2026, 1, 1, tzinfo=UTC).timestamp(), monotonic=0.0)
+    return notice
 
 
 def told_twice(release: Release) -> bool:

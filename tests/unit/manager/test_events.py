@@ -283,7 +283,7 @@ def test_a_source_that_goes_and_comes_back_is_told_once_each() -> None:
 
     assert told == [
         [],
-        [("SourceUnavailable", "nothing is started or forgotten meanwhile: 503", 1)],
+        [("SourceUnavailable", "503; nothing is started or forgotten meanwhile", 1)],
         [],
         [],
         [("SourceAvailable", "the source answers again, after 15 s", 1)],
@@ -312,7 +312,7 @@ def test_a_source_that_stays_away_is_told_again_before_the_cluster_forgets() -> 
     listener.look(error="503")
     told = [listener.look(error="timed out", after=LASTING_SECONDS / 2) for _ in range(4)]
 
-    message = "nothing is started or forgotten meanwhile: timed out"
+    message = "timed out; nothing is started or forgotten meanwhile"
     assert told == [[], [("SourceUnavailable", message, 1)], [], [("SourceUnavailable", message, 1)]]
     assert [one.is_repeat for one in listener.told] == [False, True, True]
     assert listener.told[-1].last - listener.told[-1].first == 2 * LASTING_SECONDS

@@ -34,6 +34,7 @@ REMEMBERED_MAX: Final = 10_000
 """Failed Jobs kept in mind, so that one that is seen to change after its failure is not told again."""
 _ITEM_MAX: Final = 256
 _FAILURE_MAX: Final = 512
+_ERROR_MAX: Final = 512
 _NAME_MAX: Final = 253
 
 
@@ -229,4 +230,4 @@ def _failure(job: Job) -> str:
 
 
 def _away(error: str) -> str:
-    return f"nothing is started or forgotten meanwhile: {safe(error)}"
+    return f"{cut(safe(error).rstrip('.'), _ERROR_MAX)}; nothing is started or forgotten meanwhile"
