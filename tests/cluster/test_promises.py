@@ -5,6 +5,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import yaml
 from contract.engine_contract import Watched
 from longshore.engines.kubernetes import Api, KubernetesEngine
 from longshore.engines.kubernetes.api import ApiError, Forbidden
+from longshore.engines.kubernetes.events import send
+from longshore.engines.kubernetes.notices import Notice, Notices
 from longshore.manifests import Bundle, bundle_for
 from longshore.names import job_name
 from longshore.queuefile import Queue
@@ -23,7 +26,7 @@ from longshore_kit.errors import EngineError
 from support.cluster import tools
 from support.cluster.cluster import Cluster
 from support.cluster.release import CHART, Release, shell
-from support.queues import item_named, queue_with
+from support.queues import item_named, job_for, queue_with
 
 pytestmark = pytest.mark.slow
 
@@ -299,10 +302,19 @@ def work_through(cluster: Cluster, api: Api) -> list[str]:
     step("slim", engine.tend)
     step("slim again", engine.tend)
     step("why no pod", engine._warnings_of_jobs)
+    notice = notice_of_a_failure()
+    step("tell", partial(send, api, notice))
+    step("tell again", partial(send, api, replace(notice, count=2, is_repeat=True)))
     for job in engine.jobs().values() if not refused else ():
         step("delete", partial(engine.delete, job))
     engine.close()
     return refused
+
+
+def notice_of_a_failure() -> Notice:
+    """What a manager tells of a Job that has failed."""
+    (notice,) = Notices(None, 0.0).after([job_for("small", State.FAILED)], "", wall=0.0, monotonic=0.0)
+    return notice
 
 
 def watch_a_second(api: Api, path: str) -> None:
@@ -346,7 +358,7 @@ def may_read(api: Api, path: str) -> bool:
     [
         *((0, verb) for verb in ("get", "list", "watch", "create", "patch", "delete")),
         *((1, verb) for verb in ("list", "watch", "delete")),
-        (2, "list"),
+        *((2, verb) for verb in ("list", "create", "patch")),
         *((3, verb) for verb in ("get", "create", "patch")),
     ],
 )

@@ -47,13 +47,13 @@ class AckSource(MemorySource):
 
 
 @contextmanager
-def serving(app: Flask, *, threads: int = 8) -> Iterator[str]:
+def serving(app: Flask, *, threads: int = 8, host: str = "127.0.0.1") -> Iterator[str]:
     """The app behind the server that ambassadors use, on a port of its own; its URL."""
-    server: Any = waitress.server.create_server(app, map={}, host="127.0.0.1", port=0, threads=threads)
+    server: Any = waitress.server.create_server(app, map={}, host=host, port=0, threads=threads)
     loop = threading.Thread(target=server.run, daemon=True)
     loop.start()
     try:
-        yield f"http://127.0.0.1:{server.effective_port}"
+        yield f"http://{host}:{server.effective_port}"
     finally:
         server.task_dispatcher.shutdown(cancel_pending=True, timeout=1)
         server.trigger.pull_trigger(lambda: [channel.close() for channel in list(server._map.values())])

@@ -61,11 +61,16 @@ def explain_job(job: Job, now: float, retry_command: str, no_worker: str = "") -
             worked = duration(job.processing_seconds)
             return f"{item} is done {since}, after {worked} of work in {_count(job.attempt, 'attempt')}{why}."
         case _:
-            tried = f"after {_count(job.attempt, 'attempt')}" if job.attempt else "before its first attempt"
-            # A worker without a word has its exit code for a reason.
-            is_told = job.exit_code is None or job.reason.startswith(f"exit code {job.exit_code},")
-            code = "" if is_told else f", exit code {job.exit_code}"
-            return f"{item} failed {since} {tried}{code}{why}. Once mended: {retry_command}"
+            return f"{item} failed {since} {explain_failure(job)}. Once mended: {retry_command}"
+
+
+def explain_failure(job: Job) -> str:
+    """How a failed item's work ended, without its name and time: `after 3 attempts, exit code 1: disk full`."""
+    tried = f"after {_count(job.attempt, 'attempt')}" if job.attempt else "before its first attempt"
+    # A worker without a word has its exit code for a reason.
+    is_told = job.exit_code is None or job.reason.startswith(f"exit code {job.exit_code},")
+    code = "" if is_told else f", exit code {job.exit_code}"
+    return f"{tried}{code}: {_last_words(job.reason)}" if job.reason else f"{tried}{code}"
 
 
 def explain_record(record: Record, now: float, retry_command: str) -> str:

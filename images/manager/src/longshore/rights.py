@@ -38,6 +38,6 @@ def managers_rights(payload: str) -> tuple[Right, ...]:
     return (
         *(Right(verb, "jobs", "batch") for verb in ("get", "list", "watch", "create", "patch", "delete")),
         *(Right(verb, "pods") for verb in ("list", "watch", "delete")),
-        Right("list", "events"),
+        *(Right(verb, "events") for verb in ("list", "create", "patch")),
         *(Right(verb, store) for verb in ("get", "create", "patch")),
     )

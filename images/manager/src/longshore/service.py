@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from longshore.engines.kubernetes import Api, KubernetesEngine
+from longshore.engines.kubernetes import Api, KubernetesEngine, Recorder, Reference
 from longshore.ledger import NoLedger
 from longshore.manager import Manager, SourcePoller, Survey
 from longshore.manifests import mounts_at_root
@@ -41,6 +41,12 @@ class ManagerSettings(Settings):
         pattern="^http://",
     )
     namespace: str = setting("Where the Jobs are made; empty: the pod's own namespace.", unit="name", default="")
+    pod_name: str = setting(
+        "The manager's own pod, in the same namespace, for Events about the queue; empty: only Jobs get Events.",
+        unit="name",
+        default="",
+    )
+    pod_uid: str = setting("The same pod's uid; the chart has both from the downward API.", unit="uid", default="")
     starts_at_once: int = setting(
         "Items that are asked for, and Jobs that are created, side by side.", unit="number", default=16, ge=1, le=64
     )
@@ -71,14 +77,26 @@ def serve(settings: ManagerSettings) -> None:
     health = _Health()
     with WebServer(health.app, bound("HEALTH_PORT", settings.health_port, ""), _HEALTH_THREADS):
         engine = KubernetesEngine(api, queue.name, mounts=mounts_at_root(list(queue.spec.volumes)))
+        recorder = Recorder(api, queue.name, _pod(settings))
         manager = _manager(queue, settings, engine)
         stopping = stop_on_signals(manager.wake)
         log.info("manager started", namespace=api.namespace, parallel_max=queue.spec.scaling.max)
-        manager.run(stopping, health.note)
+
+        def seen(survey: Survey) -> None:
+            health.note(survey)
+            recorder.note(survey.changes, survey.source_error)
+
+        manager.run(stopping, seen)
     log.info("manager stopped")
     # Starts under way would be waited for; what is half made is made whole by the next manager.
     sys.stderr.flush()
     os._exit(0)
+
+
+def _pod(settings: ManagerSettings) -> Reference | None:
+    if settings.pod_name and settings.pod_uid:
+        return Reference("v1", "Pod", settings.pod_name, settings.pod_uid)
+    return None
 
 
 def _manager(queue: Queue, settings: ManagerSettings, engine: KubernetesEngine) -> Manager:

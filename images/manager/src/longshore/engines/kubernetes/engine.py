@@ -17,6 +17,7 @@ import msgspec
 
 from longshore.engines.kubernetes.api import Api, ApiError, Conflict, Forbidden, Invalid, NotThere
 from longshore.engines.kubernetes.cache import Mirror
+from longshore.engines.kubernetes.notices import REPORTER
 from longshore.engines.kubernetes.objects import (
     JobObject,
     Metadata,
@@ -235,7 +236,9 @@ class KubernetesEngine:
 
     def _warnings_of_jobs(self) -> dict[str, str]:
         """The latest warning about each Job of the namespace, by the Job's uid: one request, whatever their number."""
-        query = {"fieldSelector": "involvedObject.kind=Job,type=Warning", "limit": str(EVENTS_MAX)}
+        # Our own say why Jobs have failed: thousands of them must not push out what is looked for.
+        selector = f"involvedObject.kind=Job,type=Warning,reportingComponent!={REPORTER}"
+        query = {"fieldSelector": selector, "limit": str(EVENTS_MAX)}
         events = _EVENTS.decode(self._api.get(self._path("v1", "events"), query)).items
         in_order = sorted(events, key=lambda event: int(event.metadata.resource_version))
         return {event.involved_object.uid: f"{event.reason}: {event.message}" for event in in_order}
