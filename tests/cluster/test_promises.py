@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import yaml
 from contract.engine_contract import Watched
 from longshore.engines.kubernetes import Api, KubernetesEngine
 from longshore.engines.kubernetes.api import ApiError, Forbidden
+from longshore.engines.kubernetes.engine import HALF_MADE_SECONDS
 from longshore.engines.kubernetes.events import send
 from longshore.engines.kubernetes.notices import Notice, Notices
 from longshore.manifests import Bundle, bundle_for
@@ -181,6 +183,44 @@ def test_data_of_any_size_arrives_or_fails_its_item_alone(
     assert (job.state, str(length) in job.reason) == (state, True), job.reason
 
 
+def leave_data(cluster: Cluster, namespace: str, bundle: Bundle) -> None:
+    """What a Job of this name has left behind that is gone, with other data."""
+    assert bundle.payload is not None
+    api = cluster.api(namespace)
+    api.create(f"/api/v1/namespaces/{namespace}/configmaps", {**bundle.payload, "data": {"item.json": "{}"}})
+    api.close()
+
+
+def test_data_that_an_earlier_job_left_is_not_a_new_ones(cluster: Cluster, namespace: str, engine: Watched) -> None:
+    """It goes, as its Job has, and the worker gets what the source says now."""
+    bundle = made(cluster, 'wc -c < "$WORK_ITEM_FILE" > "$LONGSHORE_RESULT_FILE"', data={"pad": "x" * 50_000})
+    leave_data(cluster, namespace, bundle)
+
+    created = engine.engine.create(bundle)
+
+    job = engine.until_finished("a")
+    owners = json.loads(cluster.kubectl("-n", namespace, "get", "configmap", bundle.name, "-o", "json"))["metadata"]
+    assert (created, job.state, job.reason.strip()) == (True, State.DONE, "50010")
+    assert [owner["uid"] for owner in owners["ownerReferences"]] == [job.uid]
+
+
+def test_a_job_whose_maker_ended_before_its_data_was_made_is_made_anew(cluster: Cluster, namespace: str) -> None:
+    """Half-made pairs are repaired: the Job goes, no worker of it ever ran, and its item waits again."""
+    bundle = made(cluster, "true", data={"pad": "x" * 50_000})
+    api = cluster.api(namespace)
+    api.create(f"/apis/batch/v1/namespaces/{namespace}/jobs", bundle.job)
+    later = KubernetesEngine(api, "q", mounts={}, clock=lambda: time.time() + HALF_MADE_SECONDS)
+    engine = Watched(later)
+    seen = engine.engine.jobs()["a"]
+
+    gone = engine.until("a", lambda one: one is None)
+    created = engine.engine.create(bundle)
+    job = engine.until_finished("a")
+    later.close()
+
+    assert (seen.state, gone, created, job.state) == (State.STARTING, None, True, State.DONE)
+
+
 def test_a_quota_that_is_reached_is_told_and_holds_up_nothing(
     cluster: Cluster, namespace: str, engine: Watched
 ) -> None:
@@ -296,8 +336,9 @@ def work_through(cluster: Cluster, api: Api) -> list[str]:
         engine.close()
         return refused
     step("create again", lambda: engine.create(made(cluster, "sleep 2", "small")))
-    step("create large", lambda: engine.create(made(cluster, "true", "large", {"pad": "x" * 50_000})))
-    step("create large again", lambda: engine.create(made(cluster, "true", "large", {"pad": "x" * 50_000})))
+    large = made(cluster, "true", "large", {"pad": "x" * 50_000})
+    leave_data(cluster, api.namespace, large)
+    step("create large", lambda: engine.create(large))
     step("record", lambda: watched.until_finished("small"))
     step("slim", engine.tend)
     step("slim again", engine.tend)
@@ -359,7 +400,7 @@ def may_read(api: Api, path: str) -> bool:
         *((0, verb) for verb in ("get", "list", "watch", "create", "patch", "delete")),
         *((1, verb) for verb in ("list", "watch", "delete")),
         *((2, verb) for verb in ("list", "create", "patch")),
-        *((3, verb) for verb in ("get", "create", "patch")),
+        *((3, verb) for verb in ("get", "create", "delete")),
     ],
 )
 def test_each_right_of_the_shipped_role_is_needed(

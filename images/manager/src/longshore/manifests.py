@@ -26,6 +26,8 @@ REFUSED_ANNOTATION: Final = "longshore.dev/refused"
 """On a Job that never runs: why its item could not be started."""
 PENDING_ANNOTATION: Final = "longshore.dev/pending-seconds"
 """How long its worker may take to start: the Job's own, so that a changed queue file leaves it as it is."""
+PAYLOAD_ANNOTATION: Final = "longshore.dev/payload"
+"""On a Job whose item's data is in an object of its own: that object's kind."""
 QUEUE_LABEL: Final = "longshore.dev/queue"
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 ITEM_FILE: Final = "item.json"
@@ -135,7 +137,10 @@ def _bundle(queue: Queue, item: Item, layout: Layout) -> Bundle:
     if kind == "annotation":
         template["metadata"] = {"annotations": {DATA_ANNOTATION: data.decode()}}
     job = _job(queue, item.name, overlay(template, worker.pod_template))
-    return Bundle(job, _payload(kind, job, data.decode()))
+    payload = _payload(kind, job, data.decode())
+    if payload:
+        job["metadata"]["annotations"][PAYLOAD_ANNOTATION] = payload["kind"]
+    return Bundle(job, payload)
 
 
 def _payload_kind(worker: Worker, size: int) -> str:

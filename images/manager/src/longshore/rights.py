@@ -39,5 +39,5 @@ def managers_rights(payload: str) -> tuple[Right, ...]:
         *(Right(verb, "jobs", "batch") for verb in ("get", "list", "watch", "create", "patch", "delete")),
         *(Right(verb, "pods") for verb in ("list", "watch", "delete")),
         *(Right(verb, "events") for verb in ("list", "create", "patch")),
-        *(Right(verb, store) for verb in ("get", "create", "patch")),
+        *(Right(verb, store) for verb in ("get", "create", "delete")),
     )

@@ -11,7 +11,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Final
-from urllib.parse import quote
 
 import msgspec
 
@@ -33,6 +32,7 @@ from longshore.engines.kubernetes.objects import (
 from longshore.manifests import (
     DIGEST_ANNOTATION,
     ITEM_ANNOTATION,
+    PAYLOAD_ANNOTATION,
     QUEUE_LABEL,
     REFUSED_ANNOTATION,
     Bundle,
@@ -41,7 +41,7 @@ from longshore.manifests import (
 )
 from longshore.podtemplate import CONTAINER
 from longshore.state import Job, Jobs, State
-from longshore_kit.errors import EngineError, ManifestRefused
+from longshore_kit.errors import EngineError, EngineUnavailable, ManifestRefused
 from longshore_kit.logs import get_logger
 
 FIRST_LOOK_SECONDS: Final = 30.0
@@ -54,6 +54,9 @@ REFUSED_PODS_SECONDS: Final = 3.0
 _EVENTS_EVERY_SECONDS: Final = 5.0
 EVENTS_MAX: Final = 500
 """Read at once: more Jobs than that without a pod have the same reason."""
+HALF_MADE_SECONDS: Final = 60.0
+"""A Job that has no data after so long was made by somebody who has ended: requests are given up before."""
+_PAYLOAD_TRIES: Final = 3
 _DRY_RUN: Final = {"dryRun": "All", "fieldValidation": "Strict"}
 
 
@@ -92,6 +95,8 @@ class KubernetesEngine:
         self._known: dict[str, tuple[object, Job]] = {}
         self._refusals: dict[str, str] = {}
         self._events_at = 0.0
+        self._whole: set[str] = set()
+        """Uids of Jobs that are known to have their data."""
         selector = f"{QUEUE_LABEL}={queue}"
         self._jobs: Final = Mirror(
             api, self._path("batch/v1", "jobs"), selector, JobObject, on_change=self._changed, log=self._log
@@ -126,31 +131,43 @@ class KubernetesEngine:
             return {job.item: job for _, job in self._known.values()}
 
     def create(self, bundle: Bundle) -> bool:
-        """As `Engine.create`: the payload first, then the Job, which then owns it."""
-        path = self._path("batch/v1", "jobs")
-        payload = self._make_payload(bundle.payload) if bundle.payload else None
+        """
+        As `Engine.create`: the Job first, then its data, owned by it from birth; so nothing can be left behind.
+
+        Its pod waits for the data. A Job that was left without is deleted by `tend`, and its item waits again.
+        """
         try:
-            made = self._jobs.put(self._api.create(path, bundle.job, {"fieldValidation": "Strict"}))
+            made = self._jobs.put(
+                self._api.create(self._path("batch/v1", "jobs"), bundle.job, {"fieldValidation": "Strict"})
+            )
         except Conflict:
             self._expect_same_item(bundle)
             return False
         except Invalid as exc:
             raise ManifestRefused(str(exc)) from exc
-        if payload and bundle.payload:
-            self._own(self._payload_path(bundle.payload), payload, made)
+        if bundle.payload:
+            try:
+                self._make_payload(bundle.payload, made.metadata)
+            except EngineError:
+                with contextlib.suppress(EngineError):
+                    self._api.delete(self._job_path(bundle.name), made.metadata.uid, propagation="Foreground")
+                raise
+            self._whole.add(made.metadata.uid)
         return True
 
     def delete(self, job: Job) -> None:
         """As `Engine.delete`. The API's default would orphan the pods."""
         # While a pod may live its Job's name stays taken, so that a retry can't overlap with it.
         has_pods = any(not pod.has_ended for pod in self._pods_by_job().get(job.name, ()))
-        path = f"{self._path('batch/v1', 'jobs')}/{job.name}"
-        self._api.delete(path, job.uid, propagation="Foreground" if job.is_live or has_pods else "Background")
+        self._api.delete(
+            self._job_path(job.name), job.uid, propagation="Foreground" if job.is_live or has_pods else "Background"
+        )
 
     def tend(self) -> None:
         """As `Engine.tend`: slim what is finished, give up what can't start, mend what was half made."""
         self._look_first()
         jobs, pods = self._jobs.objects(), self._pods_by_job()
+        self._whole &= {one.metadata.uid for one in jobs.values()}
         for name, one in jobs.items():
             if one.metadata.deletion_timestamp is None:
                 self._tend_to(one, pods.get(name, ()))
@@ -246,7 +263,7 @@ class KubernetesEngine:
     # --- tending
 
     def _tend_to(self, one: JobObject, pods: "list[PodObject] | tuple[()]") -> None:
-        path = f"{self._path('batch/v1', 'jobs')}/{one.metadata.name}"
+        path = self._job_path(one.metadata.name)
         job = self._value(one, pods)[1]
         if REFUSED_ANNOTATION in one.metadata.annotations:
             return
@@ -267,7 +284,12 @@ class KubernetesEngine:
                             pod.metadata.uid,
                             propagation="Background",
                         )
-        elif (since := pending_since(one, pods)) and self._clock() - since.timestamp() > pending_limit(one):
+        elif (since := pending_since(one, pods)) is None:
+            return
+        elif self._is_half_made(one):
+            self._log.warning("job without its item's data deleted; its item waits again", job=one.metadata.name)
+            self._api.delete(path, one.metadata.uid, propagation="Foreground")
+        elif self._clock() - since.timestamp() > pending_limit(one):
             waited = f"its worker did not start within {pending_limit(one):.0f} s (retry.pendingSeconds)"
             reason = f"{waited}: {job.reason}" if job.reason else waited
             # Suspended for good, as what could not be started at all: the controller ends its pods.
@@ -284,31 +306,49 @@ class KubernetesEngine:
 
     # --- making
 
-    def _make_payload(self, payload: Manifest) -> Metadata:
-        path = self._payload_path(payload)
-        collection = path.rsplit("/", 1)[0]
-        try:
-            return _OBJECTS.decode(self._api.create(collection, payload)).metadata
-        except Conflict:
-            # Left by a creation that was cut short. It can't be changed; if it still fits it is as good as ours.
-            return _OBJECTS.decode(self._api.get(path)).metadata
-        except (Invalid, Forbidden) as exc:
-            raise EngineError(f"the item's data could not be stored: {exc}") from exc
+    def _make_payload(self, payload: Manifest, job: Metadata) -> None:
+        path = self._payload_path(payload["kind"], job.name)
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job.name, "uid": job.uid, "controller": True}
+        owned = {**payload, "metadata": {**payload["metadata"], "ownerReferences": [owner]}}
+        for _ in range(_PAYLOAD_TRIES):
+            try:
+                self._api.create(path.rsplit("/", 1)[0], owned)
+            except Conflict:
+                if self._has_payload(path, job):
+                    return  # ours, and the reply was lost
+            except (Invalid, Forbidden) as exc:
+                raise EngineError(f"the item's data could not be stored: {exc}") from exc
+            else:
+                return
+        raise EngineUnavailable(f"the item's data could not be stored: {path} is made again and again by somebody else")
 
-    def _own(self, path: str, payload: Metadata, job: JobObject) -> None:
-        owner = {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "name": job.metadata.name,
-            "uid": job.metadata.uid,
-            "controller": True,
-        }
-        with contextlib.suppress(NotThere):
-            self._api.patch(path, {"metadata": {"uid": payload.uid, "ownerReferences": [owner]}})
+    def _has_payload(self, path: str, job: Metadata) -> bool:
+        """Whether the Job has its data; what an earlier Job of its name has left goes, as that Job has."""
+        try:
+            there = _OBJECTS.decode(self._api.get(path)).metadata
+        except NotThere:
+            return False
+        if any(owner.uid == job.uid for owner in there.owner_references):
+            return True
+        if QUEUE_LABEL not in there.labels:
+            raise EngineError(f"{path} is there, and is not ours: rename it, or the item")
+        self._api.delete(path, there.uid, propagation="Background")
+        return False
+
+    def _is_half_made(self, one: JobObject) -> bool:
+        """Whether whoever made the Job ended before its data was made, long enough ago to be gone."""
+        kind = one.metadata.annotations.get(PAYLOAD_ANNOTATION)
+        age = self._clock() - one.metadata.creation_timestamp.timestamp()
+        if kind is None or one.metadata.uid in self._whole or age < HALF_MADE_SECONDS:
+            return False
+        if self._has_payload(self._payload_path(kind, one.metadata.name), one.metadata):
+            self._whole.add(one.metadata.uid)
+            return False
+        return True
 
     def _expect_same_item(self, bundle: Bundle) -> None:
         try:
-            there = _JOBS.decode(self._api.get(f"{self._path('batch/v1', 'jobs')}/{bundle.name}")).metadata
+            there = _JOBS.decode(self._api.get(self._job_path(bundle.name))).metadata
         except NotThere:
             return
         if there.annotations.get(DIGEST_ANNOTATION) != bundle.job["metadata"]["annotations"][DIGEST_ANNOTATION]:
@@ -317,9 +357,11 @@ class KubernetesEngine:
                 f"rename {bundle.item!r}"
             )
 
-    def _payload_path(self, payload: Manifest) -> str:
-        kind = "configmaps" if payload["kind"] == "ConfigMap" else "secrets"
-        return f"{self._path('v1', kind)}/{quote(payload['metadata']['name'])}"
+    def _payload_path(self, kind: str, name: str) -> str:
+        return f"{self._path('v1', 'configmaps' if kind == 'ConfigMap' else 'secrets')}/{name}"
+
+    def _job_path(self, name: str) -> str:
+        return f"{self._path('batch/v1', 'jobs')}/{name}"
 
     def _path(self, version: str, kind: str) -> str:
         group = "/api" if "/" not in version else "/apis"
