@@ -299,6 +299,26 @@ def seen(state: State, since: float = 0, **parts: Any) -> Job:
         ),
         pytest.param(
             job(NO_MORE, failed=3),
+            [pod("Failed", ended(137, 5, 6, "frame 812\n"))],
+            seen(State.FAILED, 200, attempt=3, reason="OOMKilled: frame 812", exit_code=137, processing_seconds=1),
+            id="out of memory, with a log",
+        ),
+        pytest.param(
+            job(
+                NO_MORE,
+                failed=3,
+                annotations={
+                    "longshore.dev/reason": "by hand",
+                    "longshore.dev/exit-code": "none",
+                    "longshore.dev/processing-seconds": "some",
+                },
+            ),
+            [],
+            seen(State.FAILED, 200, attempt=3, reason="by hand"),
+            id="edited by hand to what is no number",
+        ),
+        pytest.param(
+            job(NO_MORE, failed=3),
             [],
             seen(State.FAILED, 200, attempt=3, reason="Job has reached the specified backoff limit"),
             id="failed, pods gone",

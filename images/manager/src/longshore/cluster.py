@@ -5,7 +5,6 @@ there, or may not be seen, is said, and the rest still works.
 """
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,9 +15,9 @@ from urllib.parse import quote
 import msgspec
 
 from longshore.engines.kubernetes import Api, KubernetesEngine
-from longshore.engines.kubernetes.api import ApiError, Forbidden, Invalid
+from longshore.engines.kubernetes.api import ApiError, Forbidden, Invalid, decoded
 from longshore.engines.kubernetes.forward import forwarded
-from longshore.engines.kubernetes.objects import PodObject, condition, why_waiting
+from longshore.engines.kubernetes.objects import Metadata, PodObject, condition, why_waiting
 from longshore.manifests import QUEUE_LABEL, bundle_for, mounts_at_root, sample_item
 from longshore.names import job_name
 from longshore.queuefile import Queue, parse
@@ -28,7 +27,6 @@ from longshore_kit.errors import EngineError, ManifestRefused, SettingsError, So
 
 RELEASE_LABEL: Final = "longshore.dev/release-queue"
 """On every object of a release: its queue's name."""
-INSTANCE_LABEL: Final = "app.kubernetes.io/instance"
 MANAGER: Final = "app.kubernetes.io/component=manager"
 QUEUE_KEY: Final = "queue.yaml"
 SOURCE_PORT: Final = 8080
@@ -40,7 +38,49 @@ class _Pods(msgspec.Struct):
     items: list[PodObject]
 
 
-_PODS: Final = msgspec.json.Decoder(_Pods)
+class _Version(msgspec.Struct, rename="camel"):
+    git_version: str
+
+
+class _Allowed(msgspec.Struct):
+    allowed: bool
+
+
+class _Review(msgspec.Struct):
+    status: _Allowed
+
+
+class _Phase(msgspec.Struct):
+    phase: str = ""
+
+
+class _Claim(msgspec.Struct):
+    status: _Phase
+
+
+class _QuotaStatus(msgspec.Struct):
+    hard: dict[str, str] = {}
+    used: dict[str, str] = {}
+
+
+class _Quota(msgspec.Struct):
+    metadata: Metadata
+    status: _QuotaStatus
+
+
+class _Quotas(msgspec.Struct):
+    items: list[_Quota]
+
+
+class _Labelled(msgspec.Struct):
+    """A ConfigMap or a Job, for its labels; of a ConfigMap what it holds."""
+
+    metadata: Metadata
+    data: dict[str, str] = {}
+
+
+class _LabelledList(msgspec.Struct):
+    items: list[_Labelled]
 
 
 @dataclass(frozen=True)
@@ -85,8 +125,6 @@ class ClusterQueue:
     name: str
     queue: Queue | None
     """Its queue file, as the release has it; None where there is no release, or it may not be read."""
-    release: str
-    """The release's name; empty where there is none."""
 
     @classmethod
     def find(cls, name: str, *, namespace: str | None, context: str | None) -> Self:
@@ -104,11 +142,10 @@ class ClusterQueue:
         config = releases.get(name)
         if config is None:
             if name and _list(api, "/apis/batch/v1", "jobs", f"{QUEUE_LABEL}={name}", limit=1):
-                return cls(api, name, None, "")
+                return cls(api, name, None)
             raise SettingsError(_not_found(api, name, releases))
-        spec = parse(config["data"][QUEUE_KEY], f"ConfigMap {config['metadata']['name']}")
-        release = config["metadata"]["labels"].get(INSTANCE_LABEL, "")
-        return cls(api, name, Queue(name=name, spec=spec, folder=Path()), release)
+        spec = parse(config.data[QUEUE_KEY], f"ConfigMap {config.metadata.name}")
+        return cls(api, name, Queue(name=name, spec=spec, folder=Path()))
 
     @cached_property
     def engine(self) -> KubernetesEngine:
@@ -124,7 +161,7 @@ class ClusterQueue:
             EngineError: could not look.
         """
         query = {"labelSelector": f"{RELEASE_LABEL}={self.name},{MANAGER}"}
-        pods = _PODS.decode(self.api.get(f"/api/v1/namespaces/{self.api.namespace}/pods", query)).items
+        pods = self.api.read(f"/api/v1/namespaces/{self.api.namespace}/pods", _Pods, query).items
         pods = [pod for pod in pods if not pod.metadata.deletion_timestamp and not pod.has_ended]
         if not pods:
             return None
@@ -171,8 +208,9 @@ class ClusterQueue:
                 {**spec, "user": f"system:serviceaccount:{self.api.namespace}:{account}"},
             )
         group = "authorization.k8s.io/v1"
-        reply = self.api.create(f"/apis/{group}/{kind.lower()}s", {"apiVersion": group, "kind": kind, "spec": spec})
-        return bool(json.loads(reply)["status"]["allowed"])
+        path = f"/apis/{group}/{kind.lower()}s"
+        reply = self.api.create(path, {"apiVersion": group, "kind": kind, "spec": spec})
+        return decoded(reply, _Review, path).status.allowed
 
     def version(self) -> str:
         """
@@ -181,7 +219,7 @@ class ClusterQueue:
         Raises:
             EngineError: could not ask.
         """
-        return str(json.loads(self.api.get("/version"))["gitVersion"])
+        return self.api.read("/version", _Version).git_version
 
     def try_worker(self) -> None:
         """
@@ -211,7 +249,7 @@ class ClusterQueue:
             EngineError: it is not there, or may not be seen.
         """
         path = f"/api/v1/namespaces/{self.api.namespace}/persistentvolumeclaims/{quote(name)}"
-        return str(json.loads(self.api.get(path))["status"].get("phase", ""))
+        return self.api.read(path, _Claim).status.phase
 
     def quotas(self) -> list[Quota]:
         """
@@ -220,14 +258,11 @@ class ClusterQueue:
         Raises:
             EngineError: they may not be seen.
         """
-        found = _list(self.api, "/api/v1", "resourcequotas", "")
+        found = self.api.read(f"/api/v1/namespaces/{self.api.namespace}/resourcequotas", _Quotas).items
         return [
             Quota(
-                one["metadata"]["name"],
-                tuple(
-                    QuotaLine(resource, hard, one["status"].get("used", {}).get(resource, "0"))
-                    for resource, hard in one["status"].get("hard", {}).items()
-                ),
+                one.metadata.name,
+                tuple(QuotaLine(name, hard, one.status.used.get(name, "0")) for name, hard in one.status.hard.items()),
             )
             for one in found
         ]
@@ -243,27 +278,25 @@ def _runs(pod: PodObject) -> bool:
     return bool(statuses) and all(one.state.running for one in statuses)
 
 
-def _releases(api: Api) -> Mapping[str, dict[str, Any]]:
+def _releases(api: Api) -> Mapping[str, _Labelled]:
     """The releases' queue files, by the queues' names; none where they may not be read."""
     try:
         found = _list(api, "/api/v1", "configmaps", RELEASE_LABEL)
     except ApiError:
         return {}
-    return {one["metadata"]["labels"][RELEASE_LABEL]: one for one in found if QUEUE_KEY in (one.get("data") or {})}
+    return {one.metadata.labels[RELEASE_LABEL]: one for one in found if QUEUE_KEY in one.data}
 
 
 def _not_found(api: Api, name: str, releases: Mapping[str, object]) -> str:
     # A queue whose release was uninstalled still has its Jobs, the record of what is done.
     jobs = _list(api, "/apis/batch/v1", "jobs", QUEUE_LABEL, limit=_LOOKED_AT)
-    known = sorted(releases.keys() | {one["metadata"]["labels"][QUEUE_LABEL] for one in jobs})
+    known = sorted(releases.keys() | {one.metadata.labels[QUEUE_LABEL] for one in jobs})
     if not known:
         return f"there is no queue in namespace {api.namespace}: helm install makes one; or give another with -n"
     asked = f"there is no queue {name!r} in namespace {api.namespace}" if name else "say which queue, with -q"
     return f"{asked}: there are {', '.join(known)}"
 
 
-def _list(api: Api, group: str, kind: str, selector: str, *, limit: int = 0) -> list[dict[str, Any]]:
-    path = f"{group}/namespaces/{quote(api.namespace)}/{kind}"
+def _list(api: Api, group: str, kind: str, selector: str, *, limit: int = 0) -> list[_Labelled]:
     query = {"labelSelector": selector, **({"limit": str(limit)} if limit else {})}
-    found: list[dict[str, Any]] = json.loads(api.get(path, query))["items"]
-    return found
+    return api.read(f"{group}/namespaces/{quote(api.namespace)}/{kind}", _LabelledList, query).items

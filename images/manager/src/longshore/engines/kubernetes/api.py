@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Self, cast
+from typing import Any, Final, Literal, Self, TypeVar, cast
 
 import kubernetes.client
 import kubernetes.config
+import msgspec
 import urllib3.exceptions
 import websocket  # the client's own, for port forwarding
 import yaml
@@ -44,6 +45,7 @@ _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _POOL: Final = 32
 """Connections kept: sixteen creations in flight, two watches, and what people ask."""
 
+T = TypeVar("T")
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 Body = Mapping[str, Any] | None
 
@@ -156,6 +158,15 @@ class Api:
             EngineUnavailable: it did not answer, or is overloaded; safe to retry.
         """
         return self._request(_Request("GET", path, query)).body
+
+    def read(self, path: str, kind: type[T], query: Mapping[str, str] | None = None) -> T:
+        """
+        One object, or one page of a list, as a value of this type.
+
+        Raises:
+            ApiError, EngineUnavailable: as `get`.
+        """
+        return decoded(self.get(path, query), kind, path)
 
     def create(self, path: str, body: Mapping[str, Any], query: Mapping[str, str] | None = None) -> bytes:
         """
@@ -278,6 +289,19 @@ class Api:
             auth_settings=["BearerToken"],
         )
         return self._client.call_api(*serialized, _request_timeout=(CONNECT_SECONDS, read_seconds)).response
+
+
+def decoded(data: bytes, kind: type[T], path: str) -> T:
+    """
+    What the server sent, as a value of this type.
+
+    Raises:
+        EngineUnavailable: it is nothing of the kind: something between us and the server answered in its place.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.MsgspecError as exc:
+        raise EngineUnavailable(f"{path}: not what an API server answers: {exc}") from exc
 
 
 def _namespace_of(file: str | None, context: str | None) -> str:

@@ -75,11 +75,6 @@ class _Object(msgspec.Struct):
     metadata: Metadata
 
 
-_EVENTS: Final = msgspec.json.Decoder(_Events)
-_OBJECTS: Final = msgspec.json.Decoder(_Object)
-_JOBS: Final = msgspec.json.Decoder(JobObject)
-
-
 class KubernetesEngine:
     """The Jobs of one queue. Methods may be called by several threads."""
 
@@ -256,7 +251,7 @@ class KubernetesEngine:
         # Our own say why Jobs have failed: thousands of them must not push out what is looked for.
         selector = f"involvedObject.kind=Job,type=Warning,reportingComponent!={REPORTER}"
         query = {"fieldSelector": selector, "limit": str(EVENTS_MAX)}
-        events = _EVENTS.decode(self._api.get(self._path("v1", "events"), query)).items
+        events = self._api.read(self._path("v1", "events"), _Events, query).items
         in_order = sorted(events, key=lambda event: int(event.metadata.resource_version))
         return {event.involved_object.uid: f"{event.reason}: {event.message}" for event in in_order}
 
@@ -325,7 +320,7 @@ class KubernetesEngine:
     def _has_payload(self, path: str, job: Metadata) -> bool:
         """Whether the Job has its data; what an earlier Job of its name has left goes, as that Job has."""
         try:
-            there = _OBJECTS.decode(self._api.get(path)).metadata
+            there = self._api.read(path, _Object).metadata
         except NotThere:
             return False
         if any(owner.uid == job.uid for owner in there.owner_references):
@@ -348,7 +343,7 @@ class KubernetesEngine:
 
     def _expect_same_item(self, bundle: Bundle) -> None:
         try:
-            there = _JOBS.decode(self._api.get(self._job_path(bundle.name))).metadata
+            there = self._api.read(self._job_path(bundle.name), JobObject).metadata
         except NotThere:
             return
         if there.annotations.get(DIGEST_ANNOTATION) != bundle.job["metadata"]["annotations"][DIGEST_ANNOTATION]:

@@ -4,9 +4,9 @@ Only the fields that are read are declared; everything else of an object is skip
 reading it. https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -21,10 +21,14 @@ EXIT_CODE_ANNOTATION: Final = "longshore.dev/exit-code"
 """On a finished Job, so that it says everything itself when its pods are gone."""
 JOB_LABEL: Final = "batch.kubernetes.io/job-name"
 _REASON_MAX: Final = 4096
+Number = TypeVar("Number", int, float)
 _DISRUPTED: Final = "DisruptionTarget"
 """https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions"""
 _UNTOLD: Final = frozenset({"ContainerCreating", "PodInitializing"})
 """Reasons to wait that say nothing is wrong."""
+
+_UNREMARKABLE: Final = frozenset({"", "Error", "Completed"})
+"""Reasons to have ended that the exit code says as well."""
 
 
 class _Struct(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
@@ -178,10 +182,10 @@ def job_of(job: JobObject, pods: Sequence[PodObject], refusal: str = "") -> Job:
     terminated = [one for pod in pods if (one := _terminated(pod)) is not None]
     last = next((_terminated(pod) for pod in reversed(pods) if pod.has_ended), None)
     kept = job.metadata.annotations
-    exit_code = int(kept[EXIT_CODE_ANNOTATION]) if EXIT_CODE_ANNOTATION in kept else None
+    exit_code = _number(kept, EXIT_CODE_ANNOTATION, int)
     if exit_code is None and last and state is not State.RUNNING:
         exit_code = last.exit_code
-    seconds = float(kept[SECONDS_ANNOTATION]) if SECONDS_ANNOTATION in kept else _processing_seconds(terminated)
+    seconds = _number(kept, SECONDS_ANNOTATION, float)
     return Job(
         name=job.metadata.name,
         item=kept.get(ITEM_ANNOTATION, ""),
@@ -193,7 +197,7 @@ def job_of(job: JobObject, pods: Sequence[PodObject], refusal: str = "") -> Job:
         attempts=job.spec.backoff_limit + 1,
         reason=reason,
         exit_code=exit_code,
-        processing_seconds=seconds,
+        processing_seconds=_processing_seconds(terminated) if seconds is None else seconds,
         deleting=job.metadata.deletion_timestamp is not None,
     )
 
@@ -217,8 +221,8 @@ def pending_since(job: JobObject, pods: Sequence[PodObject]) -> datetime | None:
 
 def pending_limit(job: JobObject) -> float:
     """How long its worker may take to start, in seconds."""
-    text = job.metadata.annotations.get(PENDING_ANNOTATION, "")
-    return float(text) if text else float("inf")
+    limit = _number(job.metadata.annotations, PENDING_ANNOTATION, float)
+    return float("inf") if limit is None else limit
 
 
 def is_recorded(job: JobObject) -> bool:
@@ -238,6 +242,14 @@ def record_annotations(job: Job) -> dict[str, str]:
 def condition(conditions: Sequence[Condition], *types: str) -> Condition | None:
     """The first condition of these types that is so."""
     return next((one for one in conditions if one.type in types and one.status == "True"), None)
+
+
+def _number(annotations: Mapping[str, str], name: str, kind: Callable[[str], Number]) -> Number | None:
+    """None where it is missing; somebody's slip of the pen in one Job must not stop its queue, so there too."""
+    try:
+        return kind(annotations[name])
+    except (KeyError, ValueError):
+        return None
 
 
 def _state(job: JobObject, pods: Sequence[PodObject], refusal: str) -> tuple[State, datetime, str]:
@@ -317,9 +329,11 @@ def _last_words(pods: Sequence[PodObject]) -> str:
     if disrupted and pod.status.phase == "Failed" and not (terminated and terminated.exit_code in NO_RETRY):
         return f"{disrupted.reason}: {disrupted.message}"
     if terminated and terminated.message.strip():
-        return terminated.message.strip()
+        # What the node did to it comes before its own last words, which know nothing of it.
+        told = "" if terminated.reason in _UNREMARKABLE else f"{terminated.reason}: "
+        return f"{told}{terminated.message.strip()}"
     if terminated and terminated.exit_code:
-        told = f", {terminated.reason}" if terminated.reason not in {"", "Error"} else ", without a word"
+        told = f", {terminated.reason}" if terminated.reason not in _UNREMARKABLE else ", without a word"
         return f"exit code {terminated.exit_code}{told}"
     return pod.status.message or pod.status.reason or _words_of_others(pod)
 
