@@ -20,8 +20,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from cluster.test_install import Release, release_in, shell
 from support.cluster.cluster import Cluster, own_cluster
+from support.cluster.release import Release, release_in, shell
 
 
 def events(cluster: Cluster, namespace: str) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,7 @@ import pytest
 
 from support.cluster import tools
 from support.cluster.cluster import Cluster, own_cluster
+from support.cluster.release import Release, release_in
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +29,9 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     """A namespace of the test's own."""
     with cluster.namespace() as name:
         yield name
+
+
+@pytest.fixture
+def release(cluster: Cluster, namespace: str, tmp_path: Path) -> Release:
+    """A release to install, in a namespace of its own."""
+    return release_in(cluster, namespace, tmp_path)

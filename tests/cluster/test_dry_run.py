@@ -7,8 +7,7 @@ import pytest
 
 from support.cluster import tools
 from support.cluster.cluster import Cluster
-
-from .test_install import CHART
+from support.cluster.release import CHART
 
 pytestmark = pytest.mark.slow
 SCENARIOS = sorted((CHART / "ci").glob("*-values.yaml"))

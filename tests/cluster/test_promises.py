@@ -22,17 +22,10 @@ from longshore.state import State
 from longshore_kit.errors import EngineError
 from support.cluster import tools
 from support.cluster.cluster import Cluster
+from support.cluster.release import CHART, Release, shell
 from support.queues import item_named, queue_with
 
-from .test_install import CHART, Release, release_in, shell
-
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def release(cluster: Cluster, namespace: str, tmp_path: Path) -> Release:
-    """A release to install, in a namespace of its own."""
-    return release_in(cluster, namespace, tmp_path)
 
 
 @pytest.fixture
