@@ -61,6 +61,20 @@ allowPrivilegeEscalation: false
 capabilities: {drop: [ALL]}
 {{- end -}}
 
+{{/*
+The volumes, without what is null: that is how a second values file takes away a hostPath of the first, as Helm merges
+objects and drops nulls only of the chart's own keys. As JSON, to be read with fromJson.
+*/}}
+{{- define "longshore.volumes" -}}
+{{- $volumes := dict -}}
+{{- range $name, $volume := .Values.volumes -}}
+  {{- $kept := dict -}}
+  {{- range $key, $value := $volume }}{{ if not (kindIs "invalid" $value) }}{{ $_ := set $kept $key $value }}{{ end }}{{ end -}}
+  {{- $_ := set $volumes $name $kept -}}
+{{- end -}}
+{{- toJson $volumes -}}
+{{- end -}}
+
 {{/* media → MEDIA_PATH, as longshore.queuefile.volume_variable */}}
 {{- define "longshore.volumeVariable" -}}
 {{- printf "%s_PATH" (. | replace "-" "_" | upper) -}}
@@ -116,7 +130,7 @@ spec:
 {{- with .Values.source.custom }}{{ $_ := set $source "custom" . }}{{ end -}}
 {{- toYaml (dict
   "queue" (dict "name" (include "longshore.queue" .))
-  "volumes" .Values.volumes
+  "volumes" (include "longshore.volumes" . | fromJson)
   "source" $source
   "worker" $worker
   "scaling" .Values.scaling
@@ -155,7 +169,7 @@ spec:
     {{- end -}}
   {{- end -}}
 {{- end -}}
-{{- range $name, $volume := .Values.volumes -}}
+{{- range $name, $volume := include "longshore.volumes" . | fromJson -}}
   {{- if ne (len (without (keys $volume) "readOnly")) 1 -}}
     {{- fail (printf "volumes.%s: give exactly one of hostPath, nfs and persistentVolumeClaim" $name) -}}
   {{- end -}}

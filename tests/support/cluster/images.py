@@ -61,6 +61,19 @@ def project_image(name: str) -> str:
     return reference
 
 
+def image_of(name: str, dockerfile: str) -> str:
+    """The reference of an image that is a test's own, on the base; built once for each text of its Dockerfile."""
+    reference = f"longshore.test/{name}:{hashlib.sha256(dockerfile.encode()).hexdigest()[:12]}"
+    if not has(reference):
+        with tempfile.TemporaryDirectory(prefix="longshore-image-") as folder:
+            (Path(folder) / "Dockerfile").write_text(dockerfile, encoding="utf-8")
+            docker(
+                *("build", "--quiet", "--network", "host", "--build-arg", f"BASE_IMAGE={BASE}"),
+                *("--tag", reference, folder),
+            )
+    return reference
+
+
 def make_base() -> str:
     """
     The base of all images where no registry can be reached: Debian with Python, as the official image has it.
