@@ -62,6 +62,11 @@ def until(release: Release, number: int) -> float:
     return time.time()
 
 
+def pods(release: Release) -> list[str]:
+    """The queue's pods that are still there: of done items they go a while later."""
+    return release.kubectl("get", "pods", "-l", f"longshore.dev/queue={release.name}", "-o", "name").split()
+
+
 def soonness(release: Release, number: int) -> list[float]:
     """Seconds from an item's appearing in its folder to its Job's creation, one item at a time."""
     waits = []
@@ -90,6 +95,7 @@ def main() -> None:
         release.helm("install", values)
         first = min(created(cluster, namespace).values(), default=began)
         managed = until(release, options.items) - first
+        release.until("the pods to be gone", lambda: not pods(release))
         manifests = [strip(job) for job in release.jobs().values()]
         user = f"system:serviceaccount:{namespace}:q-manager"
         asked = Counter(

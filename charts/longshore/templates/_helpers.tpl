@@ -174,7 +174,7 @@ spec:
     {{- fail (printf "volumes.%s: give exactly one of hostPath, nfs and persistentVolumeClaim" $name) -}}
   {{- end -}}
   {{- with $volume.hostPath }}{{ if not (hasPrefix "/" .path) -}}
-    {{- fail (printf "volumes.%s.hostPath.path is %q: on a cluster it must be absolute, a folder of every node" $name .path) -}}
+    {{- fail (printf "volumes.%s.hostPath.path is %q: on a cluster it must be absolute, a folder of every node; or null, with another kind beside it in a second values file" $name .path) -}}
   {{- end }}{{ end -}}
 {{- end -}}
 {{- if not (or .Values.worker.image .Values.worker.command) -}}

@@ -54,6 +54,9 @@ REFUSED_PODS_SECONDS: Final = 3.0
 _EVENTS_EVERY_SECONDS: Final = 5.0
 EVENTS_MAX: Final = 500
 """Read at once: more Jobs than that without a pod have the same reason."""
+SLIM_AFTER_SECONDS: Final = 60.0
+"""A done Job keeps its pod for so long: its log can be read a while, and a burst of short workers is not held up by the
+deletion of those that have ended, which costs a node as much as their start (bench/cluster_rates.py)."""
 HALF_MADE_SECONDS: Final = 60.0
 """A Job that has no data after so long was made by somebody who has ended: requests are given up before."""
 _PAYLOAD_TRIES: Final = 3
@@ -79,11 +82,18 @@ class KubernetesEngine:
     """The Jobs of one queue. Methods may be called by several threads."""
 
     def __init__(
-        self, api: Api, queue: str, *, mounts: Mapping[str, str], clock: Callable[[], float] = time.time
+        self,
+        api: Api,
+        queue: str,
+        *,
+        mounts: Mapping[str, str],
+        clock: Callable[[], float] = time.time,
+        slim_after_seconds: float = SLIM_AFTER_SECONDS,
     ) -> None:
         self._api: Final = api
         self._mounts: Final = dict(mounts)
         self._clock: Final = clock
+        self._slim_after_seconds: Final = slim_after_seconds
         self._log: Final = get_logger("longshore.kubernetes", queue=queue, namespace=api.namespace)
         self._listeners: Final[list[Callable[[], None]]] = []
         self._lock: Final = threading.RLock()
@@ -264,21 +274,7 @@ class KubernetesEngine:
             return
         # Until the controller has said Complete it still counts the pods.
         if condition(one.status.conditions, "Complete", "Failed"):
-            if not is_recorded(one):
-                with contextlib.suppress(NotThere, Conflict):
-                    self._jobs.put(
-                        self._api.patch(
-                            path, {"metadata": {"uid": one.metadata.uid, "annotations": record_annotations(job)}}
-                        )
-                    )
-            elif job.state is State.DONE:
-                for pod in pods:
-                    if pod.metadata.deletion_timestamp is None:
-                        self._api.delete(
-                            f"{self._path('v1', 'pods')}/{pod.metadata.name}",
-                            pod.metadata.uid,
-                            propagation="Background",
-                        )
+            self._slim(one, job, pods)
         elif (since := pending_since(one, pods)) is None:
             return
         elif self._is_half_made(one):
@@ -298,6 +294,18 @@ class KubernetesEngine:
                         },
                     )
                 )
+
+    def _slim(self, one: JobObject, job: Job, pods: "list[PodObject] | tuple[()]") -> None:
+        """Have a finished Job say everything itself; then, of a done one, its pods can go."""
+        if not is_recorded(one):
+            body = {"metadata": {"uid": one.metadata.uid, "annotations": record_annotations(job)}}
+            with contextlib.suppress(NotThere, Conflict):
+                self._jobs.put(self._api.patch(self._job_path(one.metadata.name), body))
+        elif job.state is State.DONE and self._clock() - job.since > self._slim_after_seconds:
+            for pod in pods:
+                if pod.metadata.deletion_timestamp is None:
+                    path = f"{self._path('v1', 'pods')}/{pod.metadata.name}"
+                    self._api.delete(path, pod.metadata.uid, propagation="Background")
 
     # --- making
 
