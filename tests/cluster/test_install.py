@@ -54,12 +54,12 @@ class Release:
         }
         return {**document, **changes}
 
-    def helm(self, verb: str, values: Mapping[str, Any]) -> None:
-        """`helm install` or `upgrade`, until the manager is ready."""
+    def helm(self, verb: str, values: Mapping[str, Any], *, is_ready: bool = True) -> None:
+        """`helm install` or `upgrade`, until the manager is ready, where it can be."""
         file = self.folder / "values.yaml"
         file.write_text(yaml.safe_dump(dict(values), allow_unicode=True), encoding="utf-8")
         command = [str(tools.helm()), verb, "q", str(CHART), "--namespace", self.namespace, "--values", str(file)]
-        command += ["--wait", "--timeout", "120s"]
+        command += ["--wait", "--timeout", "120s"] if is_ready else []
         environ = {**os.environ, "KUBECONFIG": str(self.cluster.kubeconfig)}
         ended = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, f"{ended.stderr}\n{self.state()}"
