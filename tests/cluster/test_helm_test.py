@@ -1,11 +1,18 @@
 """`helm test` on a real cluster: one item through the release's own queue, with the release's own rights."""
 
+import json
 import os
 import subprocess
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from longshore.engines.kubernetes import KubernetesEngine
+from longshore.manifests import Layout, bundle_for, mounts_at_root
+from longshore.queuefile import Queue, parse
+from longshore.trial import item_for, trial_queue
 from support.cluster import tools
 
 from .test_install import Release, release, shell
@@ -16,16 +23,24 @@ pytestmark = pytest.mark.slow
 
 def helm_test(release: Release) -> "subprocess.CompletedProcess[str]":
     """`helm test --logs`: the exit code, and what the test's pod said."""
-    command = [str(tools.helm()), "test", "q", "--namespace", release.namespace, "--logs", "--timeout", "240s"]
-    environ = {**os.environ, "KUBECONFIG": str(release.cluster.kubeconfig)}
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    return subprocess.run(helm_command(release), env=environ(release), capture_output=True, text=True, check=False)
+
+
+def helm_command(release: Release) -> list[str]:
+    """`helm test --logs`."""
+    return [str(tools.helm()), "test", "q", "--namespace", release.namespace, "--logs", "--timeout", "240s"]
+
+
+def environ(release: Release) -> dict[str, str]:
+    """What helm finds the cluster by."""
+    return {**os.environ, "KUBECONFIG": str(release.cluster.kubeconfig)}
 
 
 def left_behind(release: Release) -> list[str]:
-    """Jobs, payloads and pods of a trial."""
+    """Jobs, payloads and pods of a trial: what is named after its queue."""
     kinds = "jobs,pods,configmaps,secrets"
     names = release.cluster.kubectl("-n", release.namespace, "get", kinds, "-o", "name").split()
-    return [name for name in names if "one-item" in name]
+    return [name for name in names if name.partition("/")[2].startswith("q-test-")]
 
 
 def said(ended: "subprocess.CompletedProcess[str]") -> str:
@@ -90,3 +105,41 @@ def test_a_missing_right_fails_it_with_the_reason(release: Release) -> None:
 
     line = said(ended)
     assert (ended.returncode != 0, "cannot list resource" in line) == (True, True), line
+
+
+def test_a_right_that_is_needed_last_fails_it_too(release: Release) -> None:
+    """A worker that is done is not all: a Job that can't be given its result holds up the queue."""
+    release.helm("install", queue_of(release))
+    remove = [{"op": "replace", "path": "/rules/0/verbs", "value": ["get", "list", "watch", "create", "delete"]}]
+    release.cluster.kubectl(
+        "-n", release.namespace, "patch", "role", "q-manager", "--type=json", "-p", json.dumps(remove)
+    )
+
+    ended = helm_test(release)
+
+    line = said(ended)
+    assert (ended.returncode != 0, "cannot patch resource" in line) == (True, True), line
+    release.until("nothing is left", lambda: left_behind(release) == [])
+
+
+def leave_a_job(release: Release) -> None:
+    """What a trial leaves that is killed as soon as it has made its Job."""
+    queue_file = ["get", "configmap", "q-queue", "-o", "jsonpath={.data.queue\\.yaml}"]
+    spec = parse(release.cluster.kubectl("-n", release.namespace, *queue_file))
+    queue = trial_queue(Queue("q", spec, Path("/")), release.cluster.shell_image)
+    mounts = mounts_at_root(list(spec.volumes))
+    with closing(KubernetesEngine(release.cluster.api(release.namespace), queue.name, mounts=mounts)) as engine:
+        engine.create(bundle_for(queue, item_for(queue, "00000000"), Layout(mounts=mounts)))
+
+
+def test_a_job_of_a_trial_that_was_killed_is_cleared_away(release: Release) -> None:
+    """With a pod that may start any moment: it is gone before the next trial's item goes through."""
+    release.helm("install", queue_of(release, podTemplate={"spec": {"nodeSelector": {"no": "such-node"}}}))
+    leave_a_job(release)
+    release.until("its pod is there", lambda: any(name.startswith("pod/") for name in left_behind(release)))
+    release.helm("upgrade", queue_of(release))
+
+    ended = helm_test(release)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    release.until("nothing is left", lambda: left_behind(release) == [])

@@ -74,7 +74,8 @@ def test_a_queue_in_numbers(metrics: Metrics) -> None:
         "longshore_build_info[1.2.3]": 1,
     }
     assert {name for name, value in buckets.items() if value == 0} == {
-        f"longshore_processing_seconds_bucket[{most}]" for most in ("0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "30.0")
+        f"longshore_processing_seconds_bucket[{most}]"
+        for most in ("0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "30.0")
     }
 
 
