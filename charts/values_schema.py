@@ -81,6 +81,14 @@ class Pdb(_Model):
     enabled: bool = False
 
 
+class PodMonitor(_Model):
+    """Whether and how Prometheus scrapes the manager."""
+
+    enabled: bool = False
+    labels: Texts = {}
+    interval: str = Field(default="30s", pattern=r"^([0-9]+(ms|s|m|h))+$")
+
+
 class Deployment(_Model):
     """The keys of values.yaml that a queue file has not."""
 
@@ -92,6 +100,7 @@ class Deployment(_Model):
     rbac: Rbac = Rbac()
     network_policy: NetworkPolicy = NetworkPolicy()
     pdb: Pdb = Pdb()
+    pod_monitor: PodMonitor = PodMonitor()
 
 
 def values_schema() -> dict[str, Any]:

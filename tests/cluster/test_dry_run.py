@@ -1,9 +1,12 @@
 """The chart's manifests before the real API server: what it would take, field by field."""
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from support.cluster import tools
 from support.cluster.cluster import Cluster
@@ -11,18 +14,72 @@ from support.cluster.release import CHART
 
 pytestmark = pytest.mark.slow
 SCENARIOS = sorted((CHART / "ci").glob("*-values.yaml"))
+KIND = "podmonitors.monitoring.coreos.com"
 
 
+@pytest.fixture(scope="module")
+def pod_monitors(cluster: Cluster) -> Iterator[None]:
+    """A cluster that knows PodMonitors, as one with a Prometheus operator does; afterwards as it was."""
+    is_known = KIND in cluster.kubectl("get", "customresourcedefinitions", "-o", "name")
+    if not is_known:
+        # Server-side, since an annotation of the whole would be too long.
+        cluster.kubectl("apply", "--server-side", "-f", str(tools.pod_monitor_kind()))
+        cluster.kubectl("wait", "--for=condition=Established", f"customresourcedefinition/{KIND}", "--timeout=60s")
+    yield
+    if not is_known:
+        cluster.kubectl("delete", "customresourcedefinition", KIND)
+
+
+def rendered(scenario: Path, namespace: str) -> list[dict[str, Any]]:
+    """What helm makes of a scenario."""
+    command = [str(tools.helm()), "template", "q", str(CHART), "--kube-version=1.31.0", "--namespace", namespace]
+    ended = subprocess.run([*command, "--values", str(scenario)], check=True, capture_output=True, text=True)
+    return [one for one in yaml.safe_load_all(ended.stdout) if one]
+
+
+def as_template(manifest: dict[str, Any]) -> dict[str, Any]:
+    """
+    A Pod as the template of one, anything else as it is.
+
+    A Pod by itself is refused while its service account and priority class are not there; its fields are the same.
+    """
+    if manifest["kind"] != "Pod":
+        return manifest
+    template = {"metadata": {"labels": manifest["metadata"]["labels"]}, "spec": manifest["spec"]}
+    return {"apiVersion": "v1", "kind": "PodTemplate", "metadata": manifest["metadata"], "template": template}
+
+
+def dry_run(cluster: Cluster, namespace: str, file: Path, manifests: list[dict[str, Any]]) -> list[str]:
+    """
+    What the API server would have made of them, by name.
+
+    Raises:
+        CalledProcessError: it refuses one.
+    """
+    file.write_text(yaml.safe_dump_all(manifests), encoding="utf-8")
+    arguments = ["apply", "--dry-run=server", "--validate=strict", "-f", str(file), "-o", "name"]
+    return cluster.kubectl("-n", namespace, *arguments).splitlines()
+
+
+@pytest.mark.usefixtures("pod_monitors")
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.name.removesuffix("-values.yaml"))
 def test_the_api_server_takes_every_scenario(cluster: Cluster, namespace: str, tmp_path: Path, scenario: Path) -> None:
     """A server-side dry run with strict fields: nothing is unknown, nothing stands twice."""
-    command = [str(tools.helm()), "template", "q", str(CHART), "--kube-version=1.31.0", "--namespace", namespace]
-    rendered = subprocess.run([*command, "--values", str(scenario)], check=True, capture_output=True, text=True).stdout
-    file = tmp_path / "manifests.yaml"
-    file.write_text(rendered, encoding="utf-8")
+    manifests = [as_template(one) for one in rendered(scenario, namespace)]
 
-    said = cluster.kubectl(
-        "-n", namespace, "apply", "--dry-run=server", "--validate=strict", "-f", str(file), "-o", "name"
-    )
+    said = dry_run(cluster, namespace, tmp_path / "manifests.yaml", manifests)
 
-    assert len(said.splitlines()) == sum(line.startswith("kind:") for line in rendered.splitlines())
+    assert len(said) == len(manifests)
+
+
+@pytest.mark.usefixtures("pod_monitors")
+def test_a_field_that_a_pod_monitor_does_not_have_is_refused(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
+    """By the operator's own types: else the test above would say nothing of it."""
+    manifests = rendered(CHART / "ci" / "metrics-values.yaml", namespace)
+    (monitor,) = [one for one in manifests if one["kind"] == "PodMonitor"]
+    monitor["spec"]["podMetricsEndpoints"][0]["intervall"] = "1m"
+
+    with pytest.raises(subprocess.CalledProcessError) as refusal:
+        dry_run(cluster, namespace, tmp_path / "manifests.yaml", [monitor])
+
+    assert 'unknown field "spec.podMetricsEndpoints[0].intervall"' in refusal.value.stderr

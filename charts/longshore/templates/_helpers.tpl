@@ -75,6 +75,31 @@ objects and drops nulls only of the chart's own keys. As JSON, to be read with f
 {{- toJson $volumes -}}
 {{- end -}}
 
+{{/* Where the manager's pod may run, and with which Secrets its images are pulled. */}}
+{{- define "longshore.managerPlacement" -}}
+{{- with .Values.images.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . | quote }}
+  {{- end }}
+{{- end }}
+{{- with .Values.manager.priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- with .Values.manager.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.manager.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.manager.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{/* media → MEDIA_PATH, as longshore.queuefile.volume_variable */}}
 {{- define "longshore.volumeVariable" -}}
 {{- printf "%s_PATH" (. | replace "-" "_" | upper) -}}

@@ -65,13 +65,18 @@ class Release:
         }
         return {**document, **changes}
 
-    def helm(self, verb: str, values: Mapping[str, Any], *, over: Path | None = None) -> None:
-        """`helm install` or `upgrade`, until the manager is ready; the values go over those of another file."""
+    def helm(self, verb: str, values: Mapping[str, Any], *, over: Path | None = None, is_ready: bool = True) -> None:
+        """
+        `helm install` or `upgrade`, until the manager is ready, where it can be.
+
+        The values go over those of another file.
+        """
         file = self.folder / "values.yaml"
         file.write_text(yaml.safe_dump(dict(values), allow_unicode=True), encoding="utf-8")
         files = [one for path in (over, file) if path for one in ("--values", str(path))]
         try:
-            self._helm(verb, self.name, str(CHART), *files, "--wait", "--timeout", f"{WAIT_SECONDS:.0f}s")
+            wait = ["--wait", "--timeout", f"{WAIT_SECONDS:.0f}s"] if is_ready else []
+            self._helm(verb, self.name, str(CHART), *files, *wait)
         except subprocess.CalledProcessError as exc:
             raise AssertionError(f"{exc.stderr}\n{self.state()}") from exc
 

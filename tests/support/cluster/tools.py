@@ -16,6 +16,9 @@ SOURCE: Final = Path(__file__).parents[2] / "cluster" / "kubernetes"
 KUBERNETES_VERSION: Final = "1.36.3"
 """Of the modules in tests/cluster/kubernetes/go.mod; the programs can't read it from there themselves."""
 HELM: Final = "helm.sh/helm/v3/cmd/helm@v3.19.0"
+CONTROLLER_GEN: Final = "sigs.k8s.io/controller-tools/cmd/controller-gen@v0.23.0"
+PROMETHEUS_OPERATOR: Final = "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring"
+PROMETHEUS_OPERATOR_VERSION: Final = "v0.95.1"
 PROGRAMS: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubectl")
 
 DEBIAN_PACKAGES: Final[Mapping[str, str]] = {
@@ -105,6 +108,25 @@ def helm() -> Path:
         _go("install", "-trimpath", "-ldflags", "-s -w", HELM, cwd=fresh, GOBIN=str(fresh))
         fresh.rename(folder)
     return folder / "helm"
+
+
+def pod_monitor_kind() -> Path:
+    """
+    The CustomResourceDefinition of PodMonitors: of the Prometheus operator's own types, by the generator that it is
+    made with there; a minute the first time. The file itself is in no package.
+    """
+    made_from = f"{CONTROLLER_GEN} {PROMETHEUS_OPERATOR}@{PROMETHEUS_OPERATOR_VERSION}"
+    folder = cache_folder() / "bin" / f"monitoring-{hashlib.sha256(made_from.encode()).hexdigest()[:16]}"
+    if not (folder / "kinds").exists():
+        fresh = _fresh(folder)
+        (fresh / "go.mod").write_text("module kinds\n", encoding="utf-8")
+        # The package, since of its module alone the sums of what it imports would be missing.
+        _go("get", f"{PROMETHEUS_OPERATOR}/v1@{PROMETHEUS_OPERATOR_VERSION}", cwd=fresh)
+        _go("install", "-trimpath", CONTROLLER_GEN, cwd=fresh, GOBIN=str(fresh))
+        command = [str(fresh / "controller-gen"), "crd", f"paths={PROMETHEUS_OPERATOR}/v1", "output:crd:dir=kinds"]
+        subprocess.run(command, cwd=fresh, env={**os.environ, "GOTOOLCHAIN": "local"}, check=True)
+        fresh.rename(folder)
+    return folder / "kinds" / "monitoring.coreos.com_podmonitors.yaml"
 
 
 def _fresh(folder: Path) -> Path:

@@ -17,14 +17,24 @@ def main() -> None:
 
 
 def manager() -> None:
-    """Manage a queue in a cluster until SIGTERM; a wrong setting ends with exit code 64 and a line for each."""
-    from longshore.service import ManagerSettings, serve  # noqa: PLC0415 - needs the extra `kubernetes`, a laptop does not
+    """
+    Manage a queue in a cluster until SIGTERM; a wrong setting ends with exit code 64 and a line for each.
+
+    `--try` sends one item through instead; exit code 1 when it did not get through.
+    """
+    # The extra `kubernetes` is needed from here on, which a laptop has not.
+    from longshore.service import ManagerSettings, serve  # noqa: PLC0415
+    from longshore.trial import try_one  # noqa: PLC0415
 
     if "--help" in sys.argv[1:]:
         print(ManagerSettings.help("longshore-manager"))  # noqa: T201 - what was asked for
         return
     try:
-        serve(ManagerSettings.from_environment(os.environ))
+        settings = ManagerSettings.from_environment(os.environ)
+        if sys.argv[1:] != ["--try"]:
+            serve(settings)
+        elif not try_one(settings, lambda line: print(line, flush=True)):  # noqa: T201 - for a person
+            sys.exit(1)
     except SettingsError as exc:
         print(exc, file=sys.stderr)  # noqa: T201 - logging is set up from the settings that may be wrong
         sys.exit(_USAGE)

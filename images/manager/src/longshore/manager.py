@@ -7,7 +7,7 @@ once, and tries again.
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -19,7 +19,7 @@ from longshore.patience import backoff
 from longshore.plan import Absences, Action, Create, Enter, Forget, Limits, Observed, count_absences, plan
 from longshore.queuefile import Queue
 from longshore.source import Items
-from longshore.starting import Starter
+from longshore.starting import Postponed, Starter
 from longshore.state import Job, Jobs, State, record_of
 from longshore_kit.contract import ItemList
 from longshore_kit.errors import EngineError, SourceUnavailable
@@ -147,6 +147,8 @@ class Survey:
     """Jobs that came into another state since the tick before."""
     source_error: str = ""
     at: float = 0.0
+    listed_at: float | None = None
+    """When the latest good listing was true."""
 
     @property
     def is_worked_through(self) -> bool:
@@ -154,6 +156,18 @@ class Survey:
         if self.items is None or self.items.pending_count or any(job.is_live for job in self.jobs.values()):
             return False
         return all(item in self.jobs or item in self.records for item in self.items.names)
+
+    def counts(self) -> dict[str, int]:
+        """Items by state, every state: those that are listed, and those that have a Job or a record."""
+        found: dict[str, int] = dict.fromkeys(State, 0)
+        for job in self.jobs.values():
+            found[job.state] += 1
+        for item, record in self.records.items():
+            if item not in self.jobs:
+                found[record.state] += 1
+        names = self.items.names if self.items else ()
+        found[State.WAITING] = sum(name not in self.jobs and name not in self.records for name in names)
+        return found
 
 
 class Manager:
@@ -184,14 +198,19 @@ class Manager:
         self._wake: Final = threading.Event()
         self._complaints: frozenset[str] = frozenset()
 
-    def run(self, stop: threading.Event, on_tick: Callable[[Survey], None]) -> None:
-        """Tick until `stop` is set (and `wake` called); `on_tick` gets what each tick saw."""
+    def run(
+        self,
+        stop: threading.Event,
+        on_tick: Callable[[Survey], None],
+        on_failure: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        """Tick until `stop` is set (and `wake` called); `on_tick` gets what each saw, `on_failure` why one failed."""
         self._engine.watch(self.wake)
         self._poller.start(self.wake)
         failures = 0
         while not stop.is_set():
             self._wake.clear()
-            survey = self._try_tick()
+            survey = self._try_tick(on_failure)
             failures = failures + 1 if survey is None else 0
             if survey is not None:
                 on_tick(survey)
@@ -202,6 +221,10 @@ class Manager:
     def wake(self) -> None:
         """Look now. From any thread."""
         self._wake.set()
+
+    def troubles(self) -> Mapping[str, Postponed]:
+        """Items that could not be started just now, and why. From any thread."""
+        return self._starter.troubles()
 
     def tick(self) -> Survey:
         """
@@ -225,7 +248,8 @@ class Manager:
         self._seen = jobs
         for job in changes:
             self._report(job)
-        return Survey(seen.listing.items if seen.listing else None, jobs, records, changes, seen.error, observed.at)
+        items, listed_at = (seen.listing.items, seen.listing.wall) if seen.listing else (None, None)
+        return Survey(items, jobs, records, changes, seen.error, observed.at, listed_at)
 
     def _observe(self, listing: Listing | None, jobs: Jobs, records: Records, under_way: frozenset[str]) -> Observed:
         now = self._clock.wall()
@@ -280,14 +304,16 @@ class Manager:
             if job.item in entered:
                 self._engine.delete(job)
 
-    def _try_tick(self) -> Survey | None:
+    def _try_tick(self, on_failure: Callable[[Exception], None]) -> Survey | None:
         try:
             survey = self.tick()
         except (EngineError, LedgerUnavailable) as exc:
             self._complain("jobs not seen; nothing is started or deleted meanwhile", str(exc))
+            on_failure(exc)
         except Exception as exc:  # noqa: BLE001 - the one place that catches what nobody expected: the queue must go on
             if self._complain("tick failed; trying again", repr(exc)):
                 self._log.exception("tick failed; trying again")
+            on_failure(exc)
         else:
             self._complaints = frozenset()
             return survey

@@ -9,13 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from longshore.engines.kubernetes import Api, KubernetesEngine, Recorder, Reference
 from longshore.ledger import NoLedger
-from longshore.manager import Manager, SourcePoller, Survey
+from longshore.manager import Manager, SourcePoller, Survey, limits_of
 from longshore.manifests import mounts_at_root
+from longshore.metrics import CONTENT_TYPE, Metrics
 from longshore.queuefile import Queue, load
 from longshore.source import HttpSource
 from longshore_kit.ambassador.server import WebServer, bound
@@ -51,7 +53,16 @@ class ManagerSettings(Settings):
         "Items that are asked for, and Jobs that are created, side by side.", unit="number", default=16, ge=1, le=64
     )
     health_port: int = setting(
-        "Where health is served, on all addresses, for the kubelet.", unit="port", default=8082, ge=0, le=65535
+        "Where health and metrics are served, on all addresses, for the kubelet and Prometheus.",
+        unit="port",
+        default=8082,
+        ge=0,
+        le=65535,
+    )
+    trial_image: str = setting(
+        "For `--try` alone: the image that its worker runs, which is this one; the chart says it.",
+        unit="image reference",
+        default="",
     )
     log_format: LogFormat = setting(
         "How the log looks: JSON lines for programs, text for people, auto by whether stderr is a terminal.",
@@ -74,11 +85,11 @@ def serve(settings: ManagerSettings) -> None:
     queue = load(settings.queue_file)
     log = get_logger("longshore.manager", queue=queue.name)
     api = Api.connect(namespace=settings.namespace or None)
-    health = _Health()
+    health = _Health(Metrics(limits_of(queue), version=version("longshore")))
     with WebServer(health.app, bound("HEALTH_PORT", settings.health_port, ""), _HEALTH_THREADS):
         engine = KubernetesEngine(api, queue.name, mounts=mounts_at_root(list(queue.spec.volumes)))
         recorder = Recorder(api, queue.name, _pod(settings))
-        manager = _manager(queue, settings, engine)
+        manager = manager_of(queue, settings.source_url, engine, starts_at_once=settings.starts_at_once)
         stopping = stop_on_signals(manager.wake)
         log.info("manager started", namespace=api.namespace, parallel_max=queue.spec.scaling.max)
 
@@ -99,34 +110,40 @@ def _pod(settings: ManagerSettings) -> Reference | None:
     return None
 
 
-def _manager(queue: Queue, settings: ManagerSettings, engine: KubernetesEngine) -> Manager:
+def manager_of(queue: Queue, source_url: str, engine: KubernetesEngine, *, starts_at_once: int) -> Manager:
+    """The manager of `queue`, whose ambassador answers at `source_url`."""
     log = get_logger("longshore.manager", queue=queue.name)
     return Manager(
         queue,
-        items=HttpSource(settings.source_url),
-        poller=SourcePoller(HttpSource(settings.source_url), log),
+        items=HttpSource(source_url),
+        poller=SourcePoller(HttpSource(source_url), log),
         engine=engine,
         ledger=NoLedger(),
-        pool=ThreadPoolExecutor(settings.starts_at_once, thread_name_prefix="start"),
+        pool=ThreadPoolExecutor(starts_at_once, thread_name_prefix="start"),
         log=log,
     )
 
 
 class _Health:
-    """Whether the loop lives, and whether it has seen its Jobs."""
+    """Whether the loop lives, whether it has seen its Jobs, and its metrics."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
+        self._metrics: Final = metrics
         self._clock: Final = clock
         self._looked_at = clock()
         self._has_looked = False
 
-    def note(self, survey: Survey) -> None:  # noqa: ARG002 - that there is one is what counts
+    def note(self, survey: Survey) -> None:
         """The loop has looked."""
+        self._metrics.note(survey)
         self._looked_at = self._clock()
         self._has_looked = True
 
     def app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """`/healthz` and `/readyz`, as a WSGI application."""
+        """`/healthz`, `/readyz` and `/metrics`, as a WSGI application."""
+        if environ["PATH_INFO"] == "/metrics":
+            start_response("200 OK", [("Content-Type", CONTENT_TYPE)])
+            return [self._metrics.text()]
         is_fine = {
             "/healthz": self._clock() - self._looked_at < ALIVE_SECONDS,
             "/readyz": self._has_looked,

@@ -41,19 +41,6 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def counts(survey: Survey) -> dict[str, int]:
-    """Items by state: those that are listed, and those that have a Job or a record."""
-    found = dict.fromkeys((str(state) for state in State), 0)
-    for job in survey.jobs.values():
-        found[job.state] += 1
-    for item, record in survey.records.items():
-        if item not in survey.jobs:
-            found[record.state] += 1
-    names = survey.items.names if survey.items else ()
-    found[State.WAITING] = sum(name not in survey.jobs and name not in survey.records for name in names)
-    return found
-
-
 @dataclass(frozen=True)
 class Ending:
     """What is said at the end."""
@@ -68,7 +55,7 @@ class Ending:
         now = Survey(survey.items, engine.jobs(), survey.records)
         failed = {job.item: job.reason for job in now.jobs.values() if job.state is State.FAILED}
         failed |= {record.item: record.reason for record in now.records.values() if record.state is State.FAILED}
-        return cls(counts(now), failed)
+        return cls(now.counts(), failed)
 
 
 class View(ABC):
@@ -143,7 +130,7 @@ class TextView(View):
             self.say(_not_settled(pending))
         self._pending = pending
         if time.monotonic() - self._said_at > _QUIET_SECONDS:
-            self.say(_summary(counts(survey), pending))
+            self.say(_summary(survey.counts(), pending))
 
     def say(self, words: str) -> None:
         self._said_at = time.monotonic()
@@ -197,7 +184,7 @@ class LiveView(View):
             self._console.print(Text(line, style="red"))
 
     def _render(self) -> RenderableType:
-        survey, found = self._survey, counts(self._survey)
+        survey, found = self._survey, self._survey.counts()
         finished, total = found[State.DONE] + found[State.FAILED], sum(found.values())
         parts: list[RenderableType] = [self._table()] if self._live_jobs() else []
         if survey.items is not None:  # before, nobody knows how much there is
