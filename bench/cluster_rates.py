@@ -12,11 +12,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from statistics import quantiles
-from typing import Any
+from typing import Any, Self
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -24,30 +24,55 @@ from support.cluster.cluster import Cluster, own_cluster
 from support.cluster.release import Release, release_in, shell
 
 
-def events(cluster: Cluster, namespace: str) -> Iterator[dict[str, Any]]:
-    """What the API server was asked in a namespace."""
-    assert cluster.node is not None
-    for line in cluster.node.audit_log.read_text(encoding="utf-8").splitlines():
-        event = json.loads(line)
-        if event.get("objectRef", {}).get("namespace") == namespace:
-            yield event
+@dataclass
+class Asked:
+    """What the API server was asked in a namespace: its audit log, read on from where it was left."""
+
+    log: Path
+    namespace: str
+    offset: int
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, cluster: Cluster, namespace: str) -> Self:
+        """From now on: of a namespace that is new nothing was asked before."""
+        assert cluster.node is not None
+        return cls(cluster.node.audit_log, namespace, cluster.node.audit_log.stat().st_size)
+
+    def read(self) -> list[dict[str, Any]]:
+        """Everything so far."""
+        with self.log.open("rb") as file:
+            file.seek(self.offset)
+            fresh = file.read()
+        whole = fresh[: fresh.rfind(b"\n") + 1]
+        self.offset += len(whole)
+        events = map(json.loads, whole.splitlines())
+        self.events += [one for one in events if one.get("objectRef", {}).get("namespace") == self.namespace]
+        return self.events
+
+    def created(self) -> dict[str, float]:
+        """When each Job was created, by its name."""
+        return {
+            event["objectRef"]["name"]: at(event)
+            for event in self.read()
+            if event["verb"] == "create"
+            and event["objectRef"]["resource"] == "jobs"
+            and "subresource" not in event["objectRef"]
+            and event["responseStatus"]["code"] == 201
+        }
+
+    def by(self, user: str) -> Counter[str]:
+        """How often somebody asked for what."""
+        return Counter(
+            f"{event['verb']} {event['objectRef']['resource']}"
+            for event in self.read()
+            if event["user"]["username"] == user
+        )
 
 
 def at(event: dict[str, Any]) -> float:
     """When it was asked, in seconds since the epoch."""
     return datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp()
-
-
-def created(cluster: Cluster, namespace: str) -> dict[str, float]:
-    """When each Job was created, by its name."""
-    return {
-        event["objectRef"]["name"]: at(event)
-        for event in events(cluster, namespace)
-        if event["verb"] == "create"
-        and event["objectRef"]["resource"] == "jobs"
-        and "subresource" not in event["objectRef"]
-        and event["responseStatus"]["code"] == 201
-    }
 
 
 def done(release: Release) -> int:
@@ -67,16 +92,16 @@ def pods(release: Release) -> list[str]:
     return release.kubectl("get", "pods", "-l", f"longshore.dev/queue={release.name}", "-o", "name").split()
 
 
-def soonness(release: Release, number: int) -> list[float]:
+def soonness(release: Release, asked: Asked, number: int) -> list[float]:
     """Seconds from an item's appearing in its folder to its Job's creation, one item at a time."""
     waits = []
     for index in range(number):
-        before = len(created(release.cluster, release.namespace))
+        before = len(asked.created())
         appeared = time.time()
         (release.media / f"soon-{index:03d}").write_text("x")
-        while len(created(release.cluster, release.namespace)) == before:
+        while len(asked.created()) == before:
             time.sleep(0.02)
-        waits.append(max(created(release.cluster, release.namespace).values()) - appeared)
+        waits.append(max(asked.created().values()) - appeared)
     return waits
 
 
@@ -91,22 +116,17 @@ def main() -> None:
         values = release.values(worker=shell("true", image=cluster.shell_image), scaling={"max": options.items})
         for index in range(options.items):
             (release.media / f"item-{index:03d}").write_text("x")
-        began = time.time()
+        asked = Asked.of(cluster, namespace)
         release.helm("install", values)
-        first = min(created(cluster, namespace).values(), default=began)
+        first = min(asked.created().values())
         managed = until(release, options.items) - first
         release.until("the pods to be gone", lambda: not pods(release))
         manifests = [strip(job) for job in release.jobs().values()]
-        user = f"system:serviceaccount:{namespace}:q-manager"
-        asked = Counter(
-            f"{event['verb']} {event['objectRef']['resource']}"
-            for event in events(cluster, namespace)
-            if event["user"]["username"] == user
-        )
-        idle_from = sum(asked.values())
+        user = f"system:serviceaccount:{namespace}:{release.name}-manager"
+        requests = asked.by(user)
         time.sleep(60)
-        idle = sum(event["user"]["username"] == user for event in events(cluster, namespace)) - idle_from
-        waits = soonness(release, options.soon)
+        idle = asked.by(user).total() - requests.total()
+        waits = soonness(release, asked, options.soon)
         with cluster.namespace() as other, tempfile.TemporaryDirectory() as second:
             plain = release_in(cluster, other, Path(second))
             file = Path(second) / "jobs.json"
@@ -119,8 +139,8 @@ def main() -> None:
     print(f"{options.items} trivial Jobs to completion, Jobs/s:")
     print(f"  manager             {options.items / managed:6.2f}   {bare / managed:5.2f} of kubectl's")
     print(f"  kubectl create -f   {options.items / bare:6.2f}")
-    print(f"requests of the manager: {sum(asked.values()) / options.items:.1f} per item, {idle} in an idle minute")
-    for what, number in asked.most_common():
+    print(f"requests of the manager: {requests.total() / options.items:.1f} per item, {idle} in an idle minute")
+    for what, number in requests.most_common():
         print(f"  {number:5d}  {what}")
 
 
