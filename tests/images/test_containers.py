@@ -126,7 +126,7 @@ def to_look_at(log: str) -> list[str]:
 
 
 @each_image
-def test_its_size_is_told(image: str, docker: None, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ARG001
+def test_its_size_is_told(image: str, docker: None, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ARG001 - docker runs
     """An image is its base, what it installs, and nothing of its build."""
     size, base = (
         int(images.docker("image", "inspect", "--format", "{{.Size}}", reference))

@@ -22,7 +22,12 @@ _AUTHORITIES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def docker(*arguments: str) -> str:
-    """What a docker command prints."""
+    """
+    What a docker command prints.
+
+    Raises:
+        RuntimeError: it failed; the text has its last words.
+    """
     ended = subprocess.run(
         [tools.path_of("docker"), *arguments],
         capture_output=True,
@@ -31,7 +36,8 @@ def docker(*arguments: str) -> str:
         env={**os.environ, "DOCKER_BUILDKIT": "1"},
     )
     if ended.returncode:
-        raise tools.Missing(f"docker {' '.join(arguments)}: {ended.stderr.strip()[-2000:]}")
+        # No tools.Missing: a build that fails is no machine that lacks something, and must not read as a skip.
+        raise RuntimeError(f"docker {' '.join(arguments)}: {ended.stderr.strip()[-2000:]}")
     return ended.stdout.strip()
 
 
