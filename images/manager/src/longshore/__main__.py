@@ -23,8 +23,13 @@ def manager() -> None:
     `--try` sends one item through instead; exit code 1 when it did not get through.
     """
     # The extra `kubernetes` is needed from here on, which a laptop has not.
-    from longshore.service import ManagerSettings, serve  # noqa: PLC0415
-    from longshore.trial import try_one  # noqa: PLC0415
+    try:
+        from longshore.service import ManagerSettings, serve  # noqa: PLC0415
+        from longshore.trial import try_one  # noqa: PLC0415
+    except ModuleNotFoundError as exc:
+        words = f"{exc.name} is not installed: longshore-manager needs longshore with its extra [kubernetes]"
+        print(words, file=sys.stderr)  # noqa: T201 - no log yet
+        sys.exit(_USAGE)
 
     if "--help" in sys.argv[1:]:
         print(ManagerSettings.help("longshore-manager"))  # noqa: T201 - what was asked for

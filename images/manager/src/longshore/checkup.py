@@ -17,6 +17,7 @@ from longshore.local import Ambassador, LocalQueue
 from longshore.queuefile import Queue
 from longshore.rights import PERSONS_RIGHTS, Right, managers_rights
 from longshore.source import HttpSource, Items
+from longshore.state import Job, State
 from longshore_kit.errors import EngineError, LongshoreError, SettingsError
 from longshore_kit.logs import get_logger
 
@@ -65,13 +66,18 @@ def _ambassador(local: LocalQueue, environ: Mapping[str, str]) -> Iterator[Items
 
 def of_cluster(found: "ClusterQueue") -> Iterator[Finding]:
     """A queue of a cluster, with the rights of who looks."""
-    yield _of_version(found.version())
+    yield _of_version(found)
     for commands, rights in PERSONS_RIGHTS.items():
         yield _of_rights(f"your rights for {commands}", rights, found.may, "ask for them, or see with others'")
-    manager = found.manager()
-    yield _of_manager(manager)
-    yield from _of_managers_rights(found, manager)
+    try:
+        manager = found.manager()
+    except EngineError as exc:
+        yield Finding(Health.UNKNOWN, "manager", str(exc))
+    else:
+        yield _of_manager(manager)
+        yield from _of_managers_rights(found, manager)
     yield _of_source(found.source)
+    yield _of_items(found)
     if found.queue is None:
         yield Finding(Health.UNKNOWN, "worker", "the queue file can't be seen: there is no release, or no right to it")
     else:
@@ -95,11 +101,36 @@ def _of_source(opened: Callable[[], AbstractContextManager[Items]]) -> Finding:
     except LongshoreError as exc:
         return Finding(Health.WRONG, "source", str(exc))
     waits = f", and {items.pending_count} not listed yet: still settling" if items.pending_count else ""
-    found = f"it lists {len(items.names)} items" if items.names else "it lists nothing now"
+    number = len(items.names)
+    found = f"it lists {number} {'item' if number == 1 else 'items'}" if number else "it lists nothing now"
     return Finding(Health.OK, "source", f"{found}{waits}")
 
 
-def _of_version(version: str) -> Finding:
+def _of_items(found: "ClusterQueue") -> Finding:
+    try:
+        jobs = list(found.engine.jobs().values())
+    except EngineError as exc:
+        return Finding(Health.UNKNOWN, "items", str(exc))
+    stuck = [job for job in jobs if job.state is State.STARTING and job.reason]
+    failed = [job for job in jobs if job.state is State.FAILED]
+    if stuck:
+        return Finding(Health.WRONG, "items", f"{len(stuck)} do not start; {_told_of(stuck)}")
+    if failed and not any(job.state is State.DONE for job in jobs):
+        return Finding(Health.WRONG, "items", f"none is done, {len(failed)} failed; {_told_of(failed)}")
+    counts = [f"{number} {state}" for state in State if (number := sum(job.state is state for job in jobs))]
+    return Finding(Health.OK, "items", ", ".join(counts) or "none has a Job yet")
+
+
+def _told_of(jobs: Sequence[Job]) -> str:
+    last = max(jobs, key=lambda job: job.since)
+    return f"the last: {last.item}: {' '.join(last.reason.split())}"
+
+
+def _of_version(found: "ClusterQueue") -> Finding:
+    try:
+        version = found.version()
+    except EngineError as exc:
+        return Finding(Health.UNKNOWN, "cluster", str(exc))
     numbers = re.match(r"v(\d+)\.(\d+)", version)
     if numbers is None:
         return Finding(Health.UNKNOWN, "cluster", f"it says that it is {version!r}")
@@ -158,7 +189,8 @@ def _of_claim(found: "ClusterQueue", name: str) -> Finding:
     try:
         phase = found.claim_phase(name)
     except EngineError as exc:
-        return Finding(Health.WRONG, f"claim {name}", str(exc))
+        health = Health.WRONG if found.may(Right("get", "persistentvolumeclaims")) else Health.UNKNOWN
+        return Finding(health, f"claim {name}", str(exc))
     if phase == "Lost":
         return Finding(Health.WRONG, f"claim {name}", "its volume is lost")
     # Pending may mean nothing but that it waits for its first pod.

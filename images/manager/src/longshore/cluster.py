@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from longshore.engines.kubernetes import Api, KubernetesEngine
-from longshore.engines.kubernetes.api import ApiError, Forbidden, Invalid, decoded
+from longshore.engines.kubernetes.api import Forbidden, Invalid, decoded
 from longshore.engines.kubernetes.forward import forwarded
 from longshore.engines.kubernetes.objects import Metadata, PodObject, condition, why_waiting
 from longshore.manifests import QUEUE_LABEL, bundle_for, mounts_at_root, sample_item
@@ -125,6 +125,8 @@ class ClusterQueue:
     name: str
     queue: Queue | None
     """Its queue file, as the release has it; None where there is no release, or it may not be read."""
+    is_installed: bool | None
+    """Whether there is a release; None where that may not be seen."""
 
     @classmethod
     def find(cls, name: str, *, namespace: str | None, context: str | None) -> Self:
@@ -136,16 +138,22 @@ class ClusterQueue:
             EngineError: the cluster could not be asked.
         """
         api = Api.connect(namespace=namespace, context=context)
-        releases = _releases(api)
+        try:
+            releases = _releases(api)
+        except Forbidden:
+            # Whoever may see Jobs only still sees those; who may see nothing is told so by whatever is asked next.
+            if name:
+                return cls(api, name, None, None)
+            raise
         if not name and len(releases) == 1:
             name = next(iter(releases))
         config = releases.get(name)
         if config is None:
             if name and _list(api, "/apis/batch/v1", "jobs", f"{QUEUE_LABEL}={name}", limit=1):
-                return cls(api, name, None)
+                return cls(api, name, None, is_installed=False)
             raise SettingsError(_not_found(api, name, releases))
         spec = parse(config.data[QUEUE_KEY], f"ConfigMap {config.metadata.name}")
-        return cls(api, name, Queue(name=name, spec=spec, folder=Path()))
+        return cls(api, name, Queue(name=name, spec=spec, folder=Path()), is_installed=True)
 
     @cached_property
     def engine(self) -> KubernetesEngine:
@@ -186,10 +194,16 @@ class ClusterQueue:
                 pod = self.manager()
                 if pod is None:
                     raise SourceUnavailable("its ambassador is in the manager's pod, and no manager is running")
+                if not pod.is_up:
+                    raise SourceUnavailable(f"the pod {pod.name} is not up: {pod.trouble or 'it is still starting'}")
                 url = stack.enter_context(forwarded(self.api, pod.name, SOURCE_PORT))
             except EngineError as exc:
                 raise SourceUnavailable(f"its ambassador can't be reached from here: {exc}") from exc
-            yield stack.enter_context(contextlib.closing(HttpSource(url)))
+            try:
+                yield stack.enter_context(contextlib.closing(HttpSource(url)))
+            except SourceUnavailable as exc:
+                # The port here was ours for the moment, and says nothing to anybody.
+                raise SourceUnavailable(str(exc).replace(url, f"the ambassador in pod {pod.name}")) from exc
 
     def may(self, right: Right, *, account: str = "") -> bool:
         """
@@ -279,11 +293,8 @@ def _runs(pod: PodObject) -> bool:
 
 
 def _releases(api: Api) -> Mapping[str, _Labelled]:
-    """The releases' queue files, by the queues' names; none where they may not be read."""
-    try:
-        found = _list(api, "/api/v1", "configmaps", RELEASE_LABEL)
-    except ApiError:
-        return {}
+    """The releases' queue files, by the queues' names."""
+    found = _list(api, "/api/v1", "configmaps", RELEASE_LABEL)
     return {one.metadata.labels[RELEASE_LABEL]: one for one in found if QUEUE_KEY in one.data}
 
 

@@ -149,6 +149,8 @@ class Survey:
     at: float = 0.0
     listed_at: float | None = None
     """When the latest good listing was true."""
+    troubles: tuple[str, ...] = ()
+    """What could not be done for single Jobs."""
 
     @property
     def is_worked_through(self) -> bool:
@@ -226,6 +228,10 @@ class Manager:
         """Items that could not be started just now, and why. From any thread."""
         return self._starter.troubles()
 
+    def fullness(self) -> Postponed | None:
+        """Why no item is started at all just now; None while they are. From any thread."""
+        return self._starter.fullness()
+
     def tick(self) -> Survey:
         """
         Look once, and do what is to be done. Starts go on side by side after it has returned.
@@ -234,7 +240,7 @@ class Manager:
             EngineUnavailable: could not look; nothing was done.
             LedgerUnavailable: the same, of the records.
         """
-        self._engine.tend()
+        troubles = tuple(self._engine.tend())
         # Jobs first, records second: the other way round, one that moves from here to there would be in neither. What
         # is under way before both: when it ends in between, its Job is among those seen.
         under_way = self._starter.under_way
@@ -249,7 +255,7 @@ class Manager:
         for job in changes:
             self._report(job)
         items, listed_at = (seen.listing.items, seen.listing.wall) if seen.listing else (None, None)
-        return Survey(items, jobs, records, changes, seen.error, observed.at, listed_at)
+        return Survey(items, jobs, records, changes, seen.error, observed.at, listed_at, troubles)
 
     def _observe(self, listing: Listing | None, jobs: Jobs, records: Records, under_way: frozenset[str]) -> Observed:
         now = self._clock.wall()
@@ -262,6 +268,7 @@ class Manager:
             now,
             under_way=under_way,
             postponed=self._starter.postponed(now),
+            is_full=self._starter.is_full(now),
         )
         if fresh and fresh.number != self._counted:
             self._counted = fresh.number
@@ -315,7 +322,9 @@ class Manager:
                 self._log.exception("tick failed; trying again")
             on_failure(exc)
         else:
-            self._complaints = frozenset()
+            for trouble in survey.troubles:
+                self._complain("job not seen to; the others are", trouble)
+            self._complaints &= frozenset(survey.troubles)
             return survey
         return None
 
@@ -334,6 +343,10 @@ class Manager:
                 log.warning("item failed", reason=job.reason, attempts=job.attempt)
             case State.DONE:
                 log.info("item done", seconds=round(job.processing_seconds, 1))
+            case State.STARTING if job.attempt:
+                log.info("item's attempt ended", attempt=job.attempt, exit_code=job.exit_code, reason=job.reason)
+            case State.STARTING:
+                log.info("item starting")
             case _:
                 log.info(f"item {job.state}", attempt=job.attempt)
 

@@ -4,6 +4,8 @@ Pure. The cluster, Docker and the laptop run the same manifest; what differs is 
 files, which is its `Layout`. Why each field is what it is: docs/design.md §4.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -27,7 +29,7 @@ REFUSED_ANNOTATION: Final = "longshore.dev/refused"
 PENDING_ANNOTATION: Final = "longshore.dev/pending-seconds"
 """How long its worker may take to start: the Job's own, so that a changed queue file leaves it as it is."""
 PAYLOAD_ANNOTATION: Final = "longshore.dev/payload"
-"""On a Job whose item's data is in an object of its own: that object's kind."""
+"""On a Job whose item's data is in an object of its own: which, as Kind/name."""
 QUEUE_LABEL: Final = "longshore.dev/queue"
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 ITEM_FILE: Final = "item.json"
@@ -36,6 +38,8 @@ INLINE_MAX_BYTES: Final = 16 * 1024
 """Data up to this size rides in the Job itself; every listing of Jobs carries it."""
 PAYLOAD_MAX_BYTES: Final = 1024 * 1024 - 4096
 """Data up to this size fits in a ConfigMap, which etcd limits to 1 MiB with its own fields."""
+JOB_MAX_BYTES: Final = 1280 * 1024
+"""Of a whole Job; etcd takes 1.5 MiB, with what the cluster adds."""
 _REASON_MAX: Final = 1024
 
 SHIPPED_PREFIX: Final = "longshore/"
@@ -61,7 +65,7 @@ class Bundle:
 
     job: Manifest
     payload: Manifest | None = None
-    """A ConfigMap or Secret of the Job's name, for the engine to make and to have owned by the Job."""
+    """A ConfigMap or Secret, for the engine to make and to have owned by the Job, which names it."""
 
     @property
     def name(self) -> str:
@@ -132,14 +136,20 @@ def _bundle(queue: Queue, item: Item, layout: Layout) -> Bundle:
         )
     worker = queue.spec.worker
     kind = _payload_kind(worker, len(data))
-    name = names.job_name(queue.name, item.name)
-    template = _template(queue, item, layout, item_volume=_item_volume(kind, name))
+    # By its content: what an earlier Job of this name has left can never be taken for other data.
+    payload_name = f"{names.job_name(queue.name, item.name)}-{hashlib.sha256(data).hexdigest()[:8]}"
+    template = _template(queue, item, layout, item_volume=_item_volume(kind, payload_name))
     if kind == "annotation":
         template["metadata"] = {"annotations": {DATA_ANNOTATION: data.decode()}}
     job = _job(queue, item.name, overlay(template, worker.pod_template))
-    payload = _payload(kind, job, data.decode())
+    if (size := len(json.dumps(job))) > JOB_MAX_BYTES:
+        raise ItemRejected(
+            f"the item's Job would have {size} bytes, {JOB_MAX_BYTES} are allowed: "
+            "let worker.args and worker.env refer to less of the item, and the worker read its file"
+        )
+    payload = _payload(kind, payload_name, job, data.decode())
     if payload:
-        job["metadata"]["annotations"][PAYLOAD_ANNOTATION] = payload["kind"]
+        job["metadata"]["annotations"][PAYLOAD_ANNOTATION] = f"{payload['kind']}/{payload['metadata']['name']}"
     return Bundle(job, payload)
 
 
@@ -156,16 +166,17 @@ def _item_volume(kind: str, name: str) -> Manifest:
                 "items": [{"path": ITEM_FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{DATA_ANNOTATION}']"}}]
             }
         },
-        "configMap": {"configMap": {"name": name}},
-        "secret": {"secret": {"secretName": name}},
+        # By the key: what has none is not ours, and no pod starts with it.
+        "configMap": {"configMap": {"name": name, "items": [{"key": ITEM_FILE, "path": ITEM_FILE}]}},
+        "secret": {"secret": {"secretName": name, "items": [{"key": ITEM_FILE, "path": ITEM_FILE}]}},
     }
     return {"name": ITEM_VOLUME, **sources[kind]}
 
 
-def _payload(kind: str, job: Manifest, data: str) -> Manifest | None:
+def _payload(kind: str, name: str, job: Manifest, data: str) -> Manifest | None:
     if kind == "annotation":
         return None
-    metadata = {"name": job["metadata"]["name"], "labels": dict(job["metadata"]["labels"])}
+    metadata = {"name": name, "labels": dict(job["metadata"]["labels"])}
     head = {"apiVersion": "v1", "kind": "ConfigMap" if kind == "configMap" else "Secret", "metadata": metadata}
     return {**head, "immutable": True, "data" if kind == "configMap" else "stringData": {ITEM_FILE: data}}
 

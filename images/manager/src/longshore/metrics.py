@@ -72,7 +72,7 @@ class Metrics:
         yield items
         load = Load(waiting=counts[State.WAITING], live=sum(counts[state] for state in _LIVE))
         limit = parallelism(self._limits.parallel_min, self._limits.parallel_max, load)
-        yield GaugeMetricFamily("longshore_parallelism_limit", "Jobs that may live now.", value=limit)
+        yield GaugeMetricFamily("longshore_parallelism_limit", "Jobs that may live now; 0 when idle.", value=limit)
         is_up = survey.items is not None and not survey.source_error
         yield GaugeMetricFamily("longshore_source_up", "Whether the source answered when last asked.", value=is_up)
         listed = GaugeMetricFamily(

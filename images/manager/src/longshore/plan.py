@@ -65,6 +65,8 @@ class Observed:
     """Items whose Jobs are being made now; they count as live."""
     postponed: frozenset[str] = frozenset()
     """Items that could not be started a moment ago, and hold up no other."""
+    is_full: bool = False
+    """There was no room for another Job a moment ago, whichever item it is for."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def _by_fate(jobs: Jobs) -> tuple[int, list[Job], list[Job]]:
 
 
 def _creates(observed: Observed, limits: Limits, live: int) -> Iterable[Create]:
-    if observed.items is None:
+    if observed.items is None or observed.is_full:
         return []
     live += sum(item not in observed.jobs for item in observed.under_way)
     held = observed.under_way | observed.postponed

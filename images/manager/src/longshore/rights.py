@@ -24,7 +24,8 @@ PERSONS_RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         *(Right(verb, "pods") for verb in ("list", "watch")),
         Right("list", "events"),
         Right("list", "configmaps"),
-        Right("create", "pods", subresource="portforward"),
+        # get for the web socket that it comes by; newer servers ask for create as well, as kubectl needs it.
+        *(Right(verb, "pods", subresource="portforward") for verb in ("get", "create")),
     ),
     "logs": (Right("get", "pods", subresource="log"),),
     "retry": (Right("delete", "jobs", "batch"),),

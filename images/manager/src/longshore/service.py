@@ -97,7 +97,7 @@ def serve(settings: ManagerSettings) -> None:
             health.note(survey)
             recorder.note(survey.changes, survey.source_error)
 
-        manager.run(stopping, seen)
+        manager.run(stopping, seen, health.note_failure)
     log.info("manager stopped")
     # Starts under way would be waited for; what is half made is made whole by the next manager.
     sys.stderr.flush()
@@ -138,6 +138,10 @@ class _Health:
         self._metrics.note(survey)
         self._looked_at = self._clock()
         self._has_looked = True
+
+    def note_failure(self, _: Exception) -> None:
+        """The loop lives, though it could not look: a new process would see no more."""
+        self._looked_at = self._clock()
 
     def app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """`/healthz`, `/readyz` and `/metrics`, as a WSGI application."""

@@ -18,11 +18,13 @@ from longshore.names import job_name
 from longshore.patience import backoff
 from longshore.queuefile import Queue
 from longshore.source import Items
-from longshore_kit.errors import ItemNotFound, LongshoreError, ManifestRefused
+from longshore_kit.errors import EngineFull, EngineUnavailable, ItemNotFound, LongshoreError, ManifestRefused
 from longshore_kit.logs import Logger
 
 POSTPONED_FIRST_SECONDS: Final = 2.0
 POSTPONED_MOST_SECONDS: Final = 300.0
+FULL_MOST_SECONDS: Final = 30.0
+"""A quota has room again as soon as somebody deletes a Job."""
 REMEMBERED_MAX: Final = 10_000
 """Postponed items kept in mind; beyond, the rest is simply tried again."""
 
@@ -51,6 +53,7 @@ class Starter:
         self._log: Final = log
         self._lock: Final = threading.Lock()
         self._under_way: set[str] = set()
+        self._full: Postponed | None = None
         self._postponed: dict[str, Postponed] = {}
 
     def start(
@@ -69,8 +72,12 @@ class Starter:
                 trouble = self._try(item, may_start)
                 with self._lock:
                     known = self._postponed.pop(item, None)
-                    if trouble is not None:
+                    if isinstance(trouble, EngineFull | EngineUnavailable):
+                        self._hold(trouble, now())
+                    elif trouble is not None:
                         self._postpone(item, trouble, known, now())
+                    else:
+                        self._full = None
             finally:
                 with self._lock:
                     self._under_way.discard(item)
@@ -89,6 +96,11 @@ class Starter:
         with self._lock:
             return frozenset(item for item, one in self._postponed.items() if one.until > at)
 
+    def is_full(self, at: float) -> bool:
+        """Whether nothing is to be started now: there was no room for a Job, or nobody to make it."""
+        with self._lock:
+            return self._full is not None and self._full.until > at
+
     def forget(self, listed: Collection[str]) -> None:
         """Drop what is remembered of items that are not listed any more."""
         with self._lock:
@@ -98,6 +110,11 @@ class Starter:
         """What could not be started, and why."""
         with self._lock:
             return dict(self._postponed)
+
+    def fullness(self) -> Postponed | None:
+        """Why there is no room for another Job; None while there is."""
+        with self._lock:
+            return self._full
 
     def _try(self, item: str, may_start: Callable[[], bool]) -> Exception | None:
         """Start it: why that could not be done just now; None when it was, or need not be any more."""
@@ -126,6 +143,17 @@ class Starter:
         except ManifestRefused as exc:
             return str(exc)
         return ""
+
+    def _hold(self, trouble: Exception, now: float) -> None:
+        """Pause all starts: each of a thousand items would be told the same."""
+        known = self._full
+        if known is not None and known.until > now:
+            return  # another start of the same moment has said it
+        failures = known.failures + 1 if known else 1
+        pause = backoff(failures, first=POSTPONED_FIRST_SECONDS, most=FULL_MOST_SECONDS)
+        self._full = Postponed(now + pause, failures, str(trouble))
+        if known is None:
+            self._log.warning("no item is started for a while; it is tried again", reason=str(trouble))
 
     def _postpone(self, item: str, trouble: Exception, known: Postponed | None, now: float) -> None:
         failures = known.failures + 1 if known else 1

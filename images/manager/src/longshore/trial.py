@@ -69,7 +69,8 @@ def trial_queue(queue: Queue, image: str) -> Queue:
     )
     pending = min(queue.spec.retry.pending_seconds, PENDING_MOST_SECONDS)
     retry = queue.spec.retry.model_copy(
-        update={"attempts": 1, "deadline_seconds": WORK_SECONDS, "pending_seconds": pending}
+        # A deadline counts from when a node has taken the pod: pulling the image is part of it.
+        update={"attempts": 1, "deadline_seconds": pending + WORK_SECONDS, "pending_seconds": pending}
     )
     spec = queue.spec.model_copy(update={"worker": worker, "retry": retry})
     return replace(queue, name=trial_name(queue.name), spec=spec)
@@ -94,12 +95,13 @@ class OneItem:
 
 def item_for(queue: Queue, token: str) -> Item:
     """
-    The item of one trial: it says which folders its worker must have.
+    The item of one trial: it says which folders its worker must have, and whether it must be able to write there.
 
     Each trial has a name of its own: what the last one's deletion still takes along is none of this one's.
     """
     name = f"one-item-{token}"
-    return Item(name, {"name": name, "volumes": [volume_variable(one) for one in queue.spec.worker.volumes]})
+    volumes = {volume_variable(one): not queue.spec.volumes[one].read_only for one in queue.spec.worker.volumes}
+    return Item(name, {"name": name, "volumes": volumes})
 
 
 class Trial:
@@ -215,8 +217,9 @@ def _go_through(queue: Queue, item: Item, manager: Manager, say: Say) -> tuple[b
         manager.wake()
 
     def note(survey: Survey) -> None:
-        known = manager.troubles().get(item.name)
-        if trial.note(survey, known.reason if known and known.failures >= FAILURES_MAX else ""):
+        known = manager.fullness() or manager.troubles().get(item.name)
+        reason = known.reason if known and known.failures >= FAILURES_MAX else ""
+        if trial.note(survey, reason or "; ".join(survey.troubles)):
             stop()
 
     def fail(exc: Exception) -> None:

@@ -21,10 +21,16 @@ def work(given: Work) -> str:
     """
     if given.data.get("name") != given.item:
         raise LongshoreError(f"the item's file is not that of {given.item!r}: it holds {dict(given.data)!r}")
-    folders = {name: given.environ.get(name, "") for name in given.data.get("volumes", ())}
+    folders = {name: given.environ.get(name, "") for name in given.data.get("volumes", {})}
     for name, folder in folders.items():
         if not Path(folder).is_dir():
             raise LongshoreError(f"{name} is {folder!r}, which is no folder in the worker")
+        if given.data["volumes"][name] and not os.access(folder, os.W_OK):
+            told = Path(folder).stat()
+            raise LongshoreError(
+                f"{folder} can't be written by user {os.geteuid()} (podUser): "
+                f"it belongs to {told.st_uid}:{told.st_gid}, mode {told.st_mode & 0o7777:o}"
+            )
     return f"its worker had its item and {', '.join(folders.values()) or 'no volume'}"
 
 

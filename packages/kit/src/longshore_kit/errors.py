@@ -33,6 +33,10 @@ class EngineUnavailable(EngineError):
     """The engine did not answer; nothing is known of its Jobs now; safe to retry."""
 
 
+class EngineFull(EngineError):
+    """There is no room, or no right, for another Job now, whichever item it is for; safe to retry later."""
+
+
 class ManifestRefused(EngineError):
     """The engine can't honour this Job; retrying does not help. The message names the field."""
 

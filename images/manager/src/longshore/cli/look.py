@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from itertools import takewhile
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -166,7 +165,7 @@ def schema() -> None:
     write(json.dumps(json_schema(), ensure_ascii=False, indent=2))
 
 
-def _list(where: Where, file: Path | None, only: list[State], output: ListOutput) -> None:
+def _list(where: Where, file: str | None, only: list[State], output: ListOutput) -> None:
     configure("auto", level="ERROR")
     with told_to_people():
         place, more = where.open(file)

@@ -34,6 +34,9 @@ def retry(
         if bool(named) == every:
             misuse("name the items to try again, or give --all")
         with place:
+            if why := place.keeps_no_record():
+                complain(why)
+                raise typer.Exit(Exit.SOME_FAILED)
             ledger = place.ledger()
             failed = _failed(place.engine.jobs(), ledger.read())
             chosen = list(failed) if every else named
@@ -47,9 +50,11 @@ def retry(
     tried = [item for item in chosen if item in failed]
     for item in chosen:
         if item in failed:
-            write(f"{safe(item)} will be tried again{f'; {idle}' if idle else ''}")
+            write(f"{safe(item)} will be tried again")
         else:
             complain(f"{safe(item)} has not failed: {place.command('explain', item)}")
+    if tried and idle:
+        write(idle)
     if every and not tried:
         write("no item has failed")
     raise typer.Exit(Exit.OK if len(tried) == len(chosen) else Exit.SOME_FAILED)

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from longshore.cluster import ClusterQueue
 
 # With a queue in a cluster there is no FILE, and the first word is the item: both may be missing for the parser.
+# A text, since it may be an item: as a path a//b would be a/b.
 FileWord: TypeAlias = Annotated[
-    Path | None,
+    str | None,
     typer.Argument(metavar="FILE", help="The queue file; not with -q, -n or --context.", show_default=False),
 ]
 ItemWord: TypeAlias = Annotated[
@@ -80,7 +81,7 @@ class Where:
         """Whether a queue in a cluster is meant."""
         return program() == KUBECTL or not (self.queue is self.namespace is self.context is None)
 
-    def open(self, file: Path | None, items: Sequence[str | None] = ()) -> tuple["Place", list[str]]:
+    def open(self, file: str | None, items: Sequence[str | None] = ()) -> tuple["Place", list[str]]:
         """
         The queue, and the words of the command line that are items: `file` is one too where the queue is in a cluster.
 
@@ -88,7 +89,7 @@ class Where:
             SettingsError: the queue file, or an option, is wrong, or there is no such queue.
             EngineError: the cluster could not be asked.
         """
-        words = [str(word) for word in (file, *items) if word is not None]
+        words = [word for word in (file, *items) if word is not None]
         if self.is_cluster:
             if self.volume or self.state_folder:
                 raise SettingsError(
@@ -97,11 +98,12 @@ class Where:
             return _in_cluster(self), [_item(word) for word in words]
         if file is None:
             raise typer.BadParameter("give a queue file, or -q NAME for a queue in a cluster", param_hint="FILE")
-        local = open_queue(load(file, folders=folders_of(self.volume or ())), self.state_folder)
+        path = Path(file)
+        local = open_queue(load(path, folders=folders_of(self.volume or ())), self.state_folder)
         local.prepare()
-        return Here(file, local, self), [_item(word) for word in words[1:]]
+        return Here(path, local, self), [_item(word) for word in words[1:]]
 
-    def open_item(self, file: Path | None, item: str | None) -> tuple["Place", str]:
+    def open_item(self, file: str | None, item: str | None) -> tuple["Place", str]:
         """
         The queue, and the one item that the command is about.
 
@@ -185,6 +187,10 @@ class Place(ABC):
     @abstractmethod
     def command(self, verb: str, *items: str) -> str:
         """A command about this queue, for a person to type."""
+
+    def keeps_no_record(self) -> str:
+        """Why deleting a Job would lose what is known of its item; empty where it would not."""
+        return ""
 
     @abstractmethod
     def check_up(self) -> Iterator[Finding]:
@@ -322,6 +328,12 @@ class InCluster(Place):
             return f"its manager does not run: {pod.trouble or 'it starts'}. See: {see}"
         return ""
 
+    def keeps_no_record(self) -> str:
+        """As `Place.keeps_no_record`: nobody would make the Jobs anew."""
+        if self._found.is_installed is False:
+            return f"{self.name} is not installed: install it first, since its Jobs are the only record of its items"
+        return ""
+
     def why_not_started(self, item: str, source: Items) -> str:
         """As `Place.why_not_started`; only who may create Jobs gets a true answer from the API server."""
         return super().why_not_started(item, source) if self._found.may(Right("create", "jobs", "batch")) else ""
@@ -353,7 +365,9 @@ def _in_cluster(where: Where) -> Place:
     try:
         from longshore.cluster import ClusterQueue  # noqa: PLC0415 - the client takes a second to load, and is an extra
     except ModuleNotFoundError as exc:
-        raise SettingsError(f"{exc.name} is not installed: a queue in a cluster needs longshore[kubernetes]") from exc
+        raise SettingsError(
+            f"{exc.name} is not installed: a queue in a cluster needs longshore with its extra [kubernetes]"
+        ) from exc
     return InCluster(ClusterQueue.find(where.queue or "", namespace=where.namespace, context=where.context), where)
 
 

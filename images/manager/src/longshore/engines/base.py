@@ -4,7 +4,7 @@ An engine keeps Jobs and runs their workers; it never decides which. The manager
 it knows from what an engine shows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from longshore.manifests import Bundle, Layout
@@ -39,6 +39,7 @@ class Engine(Protocol):
 
         Raises:
             ManifestRefused: as `check`.
+            EngineFull: there is no room, or no right, for another Job now; safe to retry later.
             EngineError: another item's Job has this name, or the Job could not be made.
             EngineUnavailable: safe to retry; a Job may or may not have been made.
         """
@@ -52,14 +53,16 @@ class Engine(Protocol):
             EngineError: could not; safe to retry.
         """
 
-    def tend(self) -> None:
+    def tend(self) -> Sequence[str]:
         """
         See to Jobs as they are, without a decision of the plan; called before each look. What a Job controller does,
         where there is none: start what is not started, notice what was lost, finish deletions. On a cluster: have
         finished Jobs say everything themselves before their pods go, and give up what does not start in time.
 
+        Returns what could not be done, in words: one Job that can't be seen to must not stop the others.
+
         Raises:
-            EngineError: could not look or act; safe to retry.
+            EngineError: could not look; safe to retry.
         """
 
     def log(self, job: Job) -> str:

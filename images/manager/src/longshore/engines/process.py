@@ -191,7 +191,7 @@ class ProcessEngine:
         except FileNotFoundError:
             return
 
-    def tend(self) -> None:
+    def tend(self) -> Sequence[str]:
         """As `Engine.tend`."""
         with self._starting:
             self._supervisors = {name: child for name, child in self._supervisors.items() if not child.has_ended()}
@@ -202,6 +202,7 @@ class ProcessEngine:
             self._sweep()
         except OSError as exc:
             raise EngineUnavailable(f"{self._jobs_folder}: {exc}") from exc
+        return ()
 
     def _tend_to(self, job: Job) -> None:
         if job.deleting:

@@ -160,7 +160,8 @@ class Mirror(Generic[Object]):
                     self._list()
                 self._watch()
             # ValueError: what is no JSON, no UTF-8, no object of this kind, or has no number for a version.
-            except (EngineUnavailable, ApiError, ValueError) as exc:
+            # RecursionError: what is nested without an end.
+            except (EngineUnavailable, ApiError, ValueError, RecursionError) as exc:
                 self._failures += 1
                 if not isinstance(exc, EngineUnavailable) or self._failures % _IN_VAIN == 0:
                     self._version = ""
@@ -217,8 +218,7 @@ class Mirror(Generic[Object]):
                 error = Expired if status.code == EXPIRED_CODE else ApiError
                 raise error(status.code, status.reason, status.message)
             if event.type == "BOOKMARK":
-                with self._lock:
-                    self._version = _BOOKMARKS.decode(event.object).metadata.resource_version
+                self._go_on_from(_BOOKMARKS.decode(event.object).metadata.resource_version)
             else:
                 self._take(event.type, self._decoder.decode(event.object))
             self._heard()
@@ -229,6 +229,7 @@ class Mirror(Generic[Object]):
 
     def _take(self, event_type: str, one: Object) -> None:
         name, version = one.metadata.name, one.metadata.resource_version
+        self._go_on_from(version)
         with self._lock:
             known = self._objects.get(name)
             # What a request of our own has brought may be what came after.
@@ -237,8 +238,14 @@ class Mirror(Generic[Object]):
                     self._objects.pop(name, None)
                 else:
                     self._objects[name] = one
-            self._version = version
         self._on_change(one)
+
+    def _go_on_from(self, version: str) -> None:
+        """A watch only goes forward: one that goes back is of a cluster that was restored, where all is different."""
+        with self._lock:
+            if int(version) < int(self._version or 0):
+                raise Expired(EXPIRED_CODE, "Expired", f"{self._path}: {version} came after {self._version}")
+            self._version = version
 
     def _heard(self) -> None:
         self._trouble = f"nothing was heard of it for {BELIEVED_SECONDS:.0f} s"

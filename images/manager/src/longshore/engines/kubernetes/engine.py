@@ -7,17 +7,18 @@ the API server takes.
 
 import contextlib
 import threading
-import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
-from longshore.engines.kubernetes.api import Api, ApiError, Conflict, Forbidden, Invalid, NotThere
+from longshore.engines.kubernetes.api import Api, Conflict, Forbidden, Invalid, NotThere, decoded
 from longshore.engines.kubernetes.cache import Mirror
-from longshore.engines.kubernetes.notices import REPORTER
 from longshore.engines.kubernetes.objects import (
+    CONTROLLER_PAUSE,
     JobObject,
     Metadata,
     Owner,
@@ -27,6 +28,7 @@ from longshore.engines.kubernetes.objects import (
     job_of,
     pending_limit,
     pending_since,
+    pod_due,
     record_annotations,
 )
 from longshore.manifests import (
@@ -39,16 +41,17 @@ from longshore.manifests import (
     Layout,
     Manifest,
 )
+from longshore.names import job_name
 from longshore.podtemplate import CONTAINER
 from longshore.state import Job, Jobs, State
-from longshore_kit.errors import EngineError, EngineUnavailable, ManifestRefused
+from longshore_kit.errors import EngineError, EngineFull, EngineUnavailable, ManifestRefused
 from longshore_kit.logs import get_logger
 
 FIRST_LOOK_SECONDS: Final = 30.0
 LOG_BYTES: Final = 64 * 1024
-_LOG_LINES: Final = 2000
+_LOG_LINES: Final = (2000, 100, 1)
 _LOG_READ_BYTES: Final = 1024 * 1024
-"""The API counts bytes from the first line that is asked for, not from the end: some are read to be cut off."""
+"""The API counts bytes from the first line that is asked for: where that cuts off the end, fewer lines are."""
 REFUSED_PODS_SECONDS: Final = 3.0
 """A Job without a pod for so long may have been refused one: its events tell."""
 _EVENTS_EVERY_SECONDS: Final = 5.0
@@ -57,8 +60,8 @@ EVENTS_MAX: Final = 500
 SLIM_AFTER_SECONDS: Final = 60.0
 """A done Job keeps its pod for so long: its log can be read a while, and a burst of short workers is not held up by the
 deletion of those that have ended, which costs a node as much as their start (bench/cluster_rates.py)."""
-HALF_MADE_SECONDS: Final = 60.0
-"""A Job that has no data after so long was made by somebody who has ended: requests are given up before."""
+HALF_MADE_SECONDS: Final = 120.0
+"""A Job that has no data after so long was made by somebody who has ended: a request is given up before."""
 _PAYLOAD_TRIES: Final = 3
 _DRY_RUN: Final = {"dryRun": "All", "fieldValidation": "Strict"}
 
@@ -68,6 +71,16 @@ class _Event(msgspec.Struct, rename="camel"):
     involved_object: Owner
     reason: str = ""
     message: str = ""
+    last_timestamp: datetime | None = None
+
+    @property
+    def at(self) -> datetime:
+        """When it was told last."""
+        return self.last_timestamp or self.metadata.creation_timestamp
+
+
+class _Pods(msgspec.Struct):
+    items: list[PodObject]
 
 
 class _Events(msgspec.Struct):
@@ -87,12 +100,13 @@ class KubernetesEngine:
         queue: str,
         *,
         mounts: Mapping[str, str],
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         slim_after_seconds: float = SLIM_AFTER_SECONDS,
     ) -> None:
         self._api: Final = api
+        self._queue: Final = queue
         self._mounts: Final = dict(mounts)
-        self._clock: Final = clock
+        self._clock: Final = clock or api.now
         self._slim_after_seconds: Final = slim_after_seconds
         self._log: Final = get_logger("longshore.kubernetes", queue=queue, namespace=api.namespace)
         self._listeners: Final[list[Callable[[], None]]] = []
@@ -100,6 +114,10 @@ class KubernetesEngine:
         self._known: dict[str, tuple[object, Job]] = {}
         self._refusals: dict[str, str] = {}
         self._events_at = 0.0
+        self._owners: dict[str, tuple[str, bool]] = {}
+        """Of each Job by its uid: the item that it says it is of, and whether its name says so too."""
+        self._making: set[str] = set()
+        """Names of Jobs whose creation is under way."""
         self._whole: set[str] = set()
         """Uids of Jobs that are known to have their data."""
         selector = f"{QUEUE_LABEL}={queue}"
@@ -129,10 +147,10 @@ class KubernetesEngine:
     def jobs(self) -> Jobs:
         """As `Engine.jobs`, from the mirror; a Job that has not changed is the same object as last time."""
         self._look_first()
-        objects, pods = self._jobs.objects(), self._pods_by_job()
+        objects, pods = self._our_jobs(), self._pods_by_job()
         self._learn_refusals(objects, pods)
         with self._lock:
-            self._known = {name: self._value(one, pods.get(name, ())) for name, one in objects.items()}
+            self._known = {name: self._value(one, pods.get(one.metadata.uid, ())) for name, one in objects.items()}
             return {job.item: job for _, job in self._known.values()}
 
     def create(self, bundle: Bundle) -> bool:
@@ -141,53 +159,54 @@ class KubernetesEngine:
 
         Its pod waits for the data. A Job that was left without is deleted by `tend`, and its item waits again.
         """
+        with self._lock:
+            self._making.add(bundle.name)
         try:
-            made = self._jobs.put(
-                self._api.create(self._path("batch/v1", "jobs"), bundle.job, {"fieldValidation": "Strict"})
-            )
-        except Conflict:
-            self._expect_same_item(bundle)
-            return False
-        except Invalid as exc:
-            raise ManifestRefused(str(exc)) from exc
-        if bundle.payload:
-            try:
-                self._make_payload(bundle.payload, made.metadata)
-            except EngineError:
-                with contextlib.suppress(EngineError):
-                    self._api.delete(self._job_path(bundle.name), made.metadata.uid, propagation="Foreground")
-                raise
-            self._whole.add(made.metadata.uid)
-        return True
+            return self._create(bundle)
+        finally:
+            with self._lock:
+                self._making.discard(bundle.name)
 
     def delete(self, job: Job) -> None:
         """As `Engine.delete`. The API's default would orphan the pods."""
         # While a pod may live its Job's name stays taken, so that a retry can't overlap with it.
-        has_pods = any(not pod.has_ended for pod in self._pods_by_job().get(job.name, ()))
+        has_pods = any(not pod.has_ended for pod in self._pods_by_job().get(job.uid, ()))
         self._api.delete(
             self._job_path(job.name), job.uid, propagation="Foreground" if job.is_live or has_pods else "Background"
         )
 
-    def tend(self) -> None:
-        """As `Engine.tend`: slim what is finished, give up what can't start, mend what was half made."""
+    def tend(self) -> Sequence[str]:
+        """As `Engine.tend`: slim what is finished, give up what can't start, unmake what was half made."""
         self._look_first()
-        jobs, pods = self._jobs.objects(), self._pods_by_job()
+        jobs, pods = self._our_jobs(), self._pods_by_job()
         self._whole &= {one.metadata.uid for one in jobs.values()}
+        troubles = []
         for name, one in jobs.items():
             if one.metadata.deletion_timestamp is None:
-                self._tend_to(one, pods.get(name, ()))
+                try:
+                    self._tend_to(one, pods.get(one.metadata.uid, ()))
+                except EngineUnavailable:
+                    raise
+                except EngineError as exc:
+                    troubles.append(f"Job {name}: {exc}")
+        return troubles
 
     def log(self, job: Job) -> str:
         """As `Engine.log`: of the Job's last pod, its end."""
-        pods = sorted(self._pods_by_job().get(job.name, ()), key=lambda pod: pod.metadata.creation_timestamp)
+        pods = sorted(self._pods_by_job().get(job.uid, ()), key=lambda pod: pod.metadata.creation_timestamp)
         if not pods:
             return ""
         path = f"{self._path('v1', 'pods')}/{pods[-1].metadata.name}/log"
-        query = {"container": CONTAINER, "tailLines": str(_LOG_LINES), "limitBytes": str(_LOG_READ_BYTES)}
-        try:
-            return self._api.get(path, query)[-LOG_BYTES:].decode(errors="replace")
-        except ApiError:
-            return ""  # no container yet, or none any more
+        text = b""
+        for lines in _LOG_LINES:
+            query = {"container": CONTAINER, "tailLines": str(lines), "limitBytes": str(_LOG_READ_BYTES)}
+            try:
+                text = self._api.get(path, query)
+            except (NotThere, Invalid):
+                return ""  # no container yet, or none any more
+            if len(text) < _LOG_READ_BYTES:
+                break
+        return text[-LOG_BYTES:].decode(errors="replace")
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """As `Engine.watch`."""
@@ -214,6 +233,24 @@ class KubernetesEngine:
         self._jobs.wait(FIRST_LOOK_SECONDS)
         self._pods.wait(FIRST_LOOK_SECONDS)
 
+    def _our_jobs(self) -> Mapping[str, JobObject]:
+        """Without those that somebody has given our label: a Job is of the item whose name its own is made of."""
+        objects = self._jobs.objects()
+        owners = {}
+        for name, one in objects.items():
+            item = one.metadata.annotations.get(ITEM_ANNOTATION, "")
+            known = self._owners.get(one.metadata.uid)
+            is_ours = known[1] if known and known[0] == item else self._is_ours(name, item)
+            owners[one.metadata.uid] = (item, is_ours)
+        self._owners = owners
+        return {name: one for name, one in objects.items() if owners[one.metadata.uid][1]}
+
+    def _is_ours(self, name: str, item: str) -> bool:
+        if item and name == job_name(self._queue, item):
+            return True
+        self._log.warning("job left alone: it has our label, and not the name of its item's Job", job=name, item=item)
+        return False
+
     def _changed(self, _object: object) -> None:
         for listener in self._listeners:
             listener()
@@ -221,10 +258,10 @@ class KubernetesEngine:
     def _pods_by_job(self) -> Mapping[str, list[PodObject]]:
         found: defaultdict[str, list[PodObject]] = defaultdict(list)
         for pod in self._pods.objects().values():
-            found[pod.job_name].append(pod)
+            found[pod.job_uid].append(pod)
         return found
 
-    def _value(self, one: JobObject, pods: "list[PodObject] | tuple[()]") -> tuple[object, Job]:
+    def _value(self, one: JobObject, pods: Sequence[PodObject]) -> tuple[object, Job]:
         """A Job's value, made anew only when it or one of its pods has changed."""
         refusal = self._refusals.get(one.metadata.name, "")
         key = (
@@ -244,64 +281,84 @@ class KubernetesEngine:
         """Why Jobs have no pods: the controller says so in events, and nowhere else."""
         now = self._clock()
         without = {
-            name: one
+            name: since
             for name, one in jobs.items()
-            if name not in pods and (since := pending_since(one, ())) and now - since.timestamp() > REFUSED_PODS_SECONDS
+            if (since := self._without_pod_since(one, pods.get(one.metadata.uid, ())))
+            and now - since.timestamp() > REFUSED_PODS_SECONDS
         }
         self._refusals = {name: text for name, text in self._refusals.items() if name in without}
         if without and now - self._events_at > _EVENTS_EVERY_SECONDS:
             self._events_at = now
-            told = self._warnings_of_jobs()
+            told = self._refused_pods()
             self._refusals |= {
-                name: told[one.metadata.uid] for name, one in without.items() if one.metadata.uid in told
+                name: event.message
+                for name, since in without.items()
+                if (event := told.get(jobs[name].metadata.uid)) and event.at >= since
             }
 
-    def _warnings_of_jobs(self) -> dict[str, str]:
-        """The latest warning about each Job of the namespace, by the Job's uid: one request, whatever their number."""
-        # Our own say why Jobs have failed: thousands of them must not push out what is looked for.
-        selector = f"involvedObject.kind=Job,type=Warning,reportingComponent!={REPORTER}"
-        query = {"fieldSelector": selector, "limit": str(EVENTS_MAX)}
+    def _without_pod_since(self, one: JobObject, pods: Sequence[PodObject]) -> datetime | None:
+        """Since when a Job has no pod that lives, and should have one, or will soon; None when it has."""
+        if any(not pod.has_ended for pod in pods) or pending_since(one, pods) is None:
+            return None
+        return pod_due(pods) - CONTROLLER_PAUSE if pods else pending_since(one, pods)
+
+    def _refused_pods(self) -> dict[str, _Event]:
+        """Why Jobs of the namespace were given no pod, by the Job's uid: one request, whatever their number."""
+        query = {"fieldSelector": "involvedObject.kind=Job,reason=FailedCreate", "limit": str(EVENTS_MAX)}
         events = self._api.read(self._path("v1", "events"), _Events, query).items
-        in_order = sorted(events, key=lambda event: int(event.metadata.resource_version))
-        return {event.involved_object.uid: f"{event.reason}: {event.message}" for event in in_order}
+        return {event.involved_object.uid: event for event in sorted(events, key=lambda event: event.at)}
 
     # --- tending
 
-    def _tend_to(self, one: JobObject, pods: "list[PodObject] | tuple[()]") -> None:
-        path = self._job_path(one.metadata.name)
+    def _tend_to(self, one: JobObject, pods: Sequence[PodObject]) -> None:
         job = self._value(one, pods)[1]
         if REFUSED_ANNOTATION in one.metadata.annotations:
             return
         # Until the controller has said Complete it still counts the pods.
         if condition(one.status.conditions, "Complete", "Failed"):
             self._slim(one, job, pods)
-        elif (since := pending_since(one, pods)) is None:
-            return
-        elif self._is_half_made(one):
-            self._log.warning("job without its item's data deleted; its item waits again", job=one.metadata.name)
-            self._api.delete(path, one.metadata.uid, propagation="Foreground")
-        elif self._clock() - since.timestamp() > pending_limit(one):
-            waited = f"its worker did not start within {pending_limit(one):.0f} s (retry.pendingSeconds)"
-            reason = f"{waited}: {job.reason}" if job.reason else waited
-            # Suspended for good, as what could not be started at all: the controller ends its pods.
-            with contextlib.suppress(NotThere, Conflict):
-                self._jobs.put(
-                    self._api.patch(
-                        path,
-                        {
-                            "metadata": {"uid": one.metadata.uid, "annotations": {REFUSED_ANNOTATION: reason}},
-                            "spec": {"suspend": True},
-                        },
-                    )
-                )
+        elif (since := pending_since(one, pods)) is not None:
+            is_late = self._clock() - since.timestamp() > pending_limit(one)
+            if self._is_half_made(one, is_late=is_late):
+                self._log.warning("job without its item's data deleted; its item waits again", job=one.metadata.name)
+                self._api.delete(self._job_path(one.metadata.name), one.metadata.uid, propagation="Foreground")
+            elif is_late:
+                self._give_up(one)
 
-    def _slim(self, one: JobObject, job: Job, pods: "list[PodObject] | tuple[()]") -> None:
+    def _give_up(self, seen: JobObject) -> None:
+        """Suspend for good what has not started in time, as what could not be started at all."""
+        # The mirrors may be behind, each by itself, and a worker that has begun after all must not be ended.
+        path = self._job_path(seen.metadata.name)
+        one = self._api.read(path, JobObject)
+        selector = {"labelSelector": f"batch.kubernetes.io/controller-uid={seen.metadata.uid}"}
+        pods = self._api.read(self._path("v1", "pods"), _Pods, selector).items
+        since = pending_since(one, pods)
+        if one.metadata.uid != seen.metadata.uid or since is None:
+            return
+        limit = pending_limit(one)
+        if self._clock() - since.timestamp() <= limit:
+            return
+        why = job_of(one, pods, self._refusals.get(one.metadata.name, "")).reason
+        waited = f"its worker did not start within {limit:.0f} s (retry.pendingSeconds)"
+        metadata = {
+            "uid": one.metadata.uid,
+            "resourceVersion": one.metadata.resource_version,
+            "annotations": {REFUSED_ANNOTATION: f"{waited}: {why}" if why else waited},
+        }
+        with contextlib.suppress(NotThere, Conflict):
+            # The controller ends its pods.
+            self._jobs.put(self._api.patch(path, {"metadata": metadata, "spec": {"suspend": True}}))
+
+    def _slim(self, one: JobObject, job: Job, pods: Sequence[PodObject]) -> None:
         """Have a finished Job say everything itself; then, of a done one, its pods can go."""
+        is_old = self._clock() - job.since > self._slim_after_seconds
         if not is_recorded(one):
-            body = {"metadata": {"uid": one.metadata.uid, "annotations": record_annotations(job)}}
-            with contextlib.suppress(NotThere, Conflict):
-                self._jobs.put(self._api.patch(self._job_path(one.metadata.name), body))
-        elif job.state is State.DONE and self._clock() - job.since > self._slim_after_seconds:
+            # The mirror of pods may be behind: without the last one there is nothing to say, and it is said only once.
+            if is_old or any(pod.has_ended for pod in pods):
+                body = {"metadata": {"uid": one.metadata.uid, "annotations": record_annotations(job)}}
+                with contextlib.suppress(NotThere, Conflict):
+                    self._jobs.put(self._api.patch(self._job_path(one.metadata.name), body))
+        elif job.state is State.DONE and is_old:
             for pod in pods:
                 if pod.metadata.deletion_timestamp is None:
                     path = f"{self._path('v1', 'pods')}/{pod.metadata.name}"
@@ -309,8 +366,65 @@ class KubernetesEngine:
 
     # --- making
 
+    def _create(self, bundle: Bundle) -> bool:
+        path = self._path("batch/v1", "jobs")
+        self._look_first()
+        if bundle.name not in self._jobs.objects():
+            self._expect_no_pod(bundle.name)
+        try:
+            made = self._jobs.put(self._api.create(path, bundle.job, {"fieldValidation": "Strict"}))
+        except Conflict:
+            self._complete(bundle)
+            return False
+        except Invalid as exc:
+            raise ManifestRefused(str(exc)) from exc
+        except Forbidden as exc:
+            raise EngineFull(str(exc)) from exc
+        if bundle.payload:
+            try:
+                self._make_payload(bundle.payload, made.metadata)
+            except EngineError:
+                with contextlib.suppress(EngineError):
+                    self._api.delete(self._job_path(bundle.name), made.metadata.uid, propagation="Foreground")
+                raise
+            self._whole.add(made.metadata.uid)
+        return True
+
+    def _expect_no_pod(self, name: str) -> None:
+        """A Job that was deleted by others, as kubectl does by default, may leave its pod at work for a while."""
+        if any(pod.job_name == name and not pod.has_ended for pod in self._pods.objects().values()):
+            raise EngineError(f"a pod of an earlier Job {name} has not ended yet; its item waits for it")
+
+    def _complete(self, bundle: Bundle) -> None:
+        """See to the Job that has the name: ours, made by whomever, it may lack its data; or somebody else's."""
+        try:
+            data = self._api.get(self._job_path(bundle.name))
+        except NotThere:
+            return
+        there = decoded(data, JobObject, bundle.name).metadata
+        if there.annotations.get(DIGEST_ANNOTATION) != bundle.job["metadata"]["annotations"][DIGEST_ANNOTATION]:
+            raise EngineError(
+                f"the Job {bundle.name} is there for another item, {there.annotations.get(ITEM_ANNOTATION, '')!r}: "
+                f"rename {bundle.item!r}"
+            )
+        queue = bundle.job["metadata"]["labels"][QUEUE_LABEL]
+        if there.labels.get(QUEUE_LABEL) != queue:
+            raise EngineError(
+                f"the Job {bundle.name} has lost its label, so its queue does not see it: "
+                f"kubectl label job {bundle.name} {QUEUE_LABEL}={queue}"
+            )
+        if there.annotations.get(ITEM_ANNOTATION) != bundle.item:
+            raise EngineError(
+                f"the Job {bundle.name} has lost its annotation, so its queue leaves it alone: "
+                f"delete it, or give it back {ITEM_ANNOTATION}"
+            )
+        self._jobs.put(data)
+        ours = bundle.job["metadata"]["annotations"].get(PAYLOAD_ANNOTATION)
+        if bundle.payload and there.annotations.get(PAYLOAD_ANNOTATION) == ours and not there.deletion_timestamp:
+            self._make_payload(bundle.payload, there)
+
     def _make_payload(self, payload: Manifest, job: Metadata) -> None:
-        path = self._payload_path(payload["kind"], job.name)
+        path = self._payload_path(f"{payload['kind']}/{payload['metadata']['name']}")
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job.name, "uid": job.uid, "controller": True}
         owned = {**payload, "metadata": {**payload["metadata"], "ownerReferences": [owner]}}
         for _ in range(_PAYLOAD_TRIES):
@@ -319,7 +433,9 @@ class KubernetesEngine:
             except Conflict:
                 if self._has_payload(path, job):
                     return  # ours, and the reply was lost
-            except (Invalid, Forbidden) as exc:
+            except Forbidden as exc:
+                raise EngineFull(f"the item's data could not be stored: {exc}") from exc
+            except Invalid as exc:
                 raise EngineError(f"the item's data could not be stored: {exc}") from exc
             else:
                 return
@@ -338,30 +454,25 @@ class KubernetesEngine:
         self._api.delete(path, there.uid, propagation="Background")
         return False
 
-    def _is_half_made(self, one: JobObject) -> bool:
+    def _is_half_made(self, one: JobObject, *, is_late: bool) -> bool:
         """Whether whoever made the Job ended before its data was made, long enough ago to be gone."""
-        kind = one.metadata.annotations.get(PAYLOAD_ANNOTATION)
+        payload, uid = one.metadata.annotations.get(PAYLOAD_ANNOTATION), one.metadata.uid
         age = self._clock() - one.metadata.creation_timestamp.timestamp()
-        if kind is None or one.metadata.uid in self._whole or age < HALF_MADE_SECONDS:
+        with self._lock:
+            is_known = payload is None or uid in self._whole or one.metadata.name in self._making
+        if is_known or payload is None or (age < HALF_MADE_SECONDS and not is_late):
             return False
-        if self._has_payload(self._payload_path(kind, one.metadata.name), one.metadata):
-            self._whole.add(one.metadata.uid)
-            return False
-        return True
-
-    def _expect_same_item(self, bundle: Bundle) -> None:
         try:
-            there = self._api.read(self._job_path(bundle.name), JobObject).metadata
-        except NotThere:
-            return
-        if there.annotations.get(DIGEST_ANNOTATION) != bundle.job["metadata"]["annotations"][DIGEST_ANNOTATION]:
-            raise EngineError(
-                f"the Job {bundle.name} is there for another item, {there.annotations.get(ITEM_ANNOTATION, '')!r}: "
-                f"rename {bundle.item!r}"
-            )
+            is_whole = self._has_payload(self._payload_path(payload), one.metadata)
+        except Forbidden:
+            return False  # made by another Role, for another kind: nobody knows
+        if is_whole:
+            self._whole.add(uid)
+        return not is_whole
 
-    def _payload_path(self, kind: str, name: str) -> str:
-        return f"{self._path('v1', 'configmaps' if kind == 'ConfigMap' else 'secrets')}/{name}"
+    def _payload_path(self, payload: str) -> str:
+        kind, _, name = payload.partition("/")
+        return f"{self._path('v1', 'configmaps' if kind == 'ConfigMap' else 'secrets')}/{quote(name)}"
 
     def _job_path(self, name: str) -> str:
         return f"{self._path('batch/v1', 'jobs')}/{name}"

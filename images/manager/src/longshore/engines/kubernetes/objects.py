@@ -4,8 +4,9 @@ Only the fields that are read are declared; everything else of an object is skip
 reading it. https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 import msgspec
@@ -19,9 +20,10 @@ REASON_ANNOTATION: Final = "longshore.dev/reason"
 SECONDS_ANNOTATION: Final = "longshore.dev/processing-seconds"
 EXIT_CODE_ANNOTATION: Final = "longshore.dev/exit-code"
 """On a finished Job, so that it says everything itself when its pods are gone."""
-JOB_LABEL: Final = "batch.kubernetes.io/job-name"
 _REASON_MAX: Final = 4096
 Number = TypeVar("Number", int, float)
+CONTROLLER_PAUSE: Final = timedelta(minutes=6)
+"""Between two attempts the Job controller waits 10 s, doubled each time, and so long at most."""
 _DISRUPTED: Final = "DisruptionTarget"
 """https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions"""
 _UNTOLD: Final = frozenset({"ContainerCreating", "PodInitializing"})
@@ -162,8 +164,13 @@ class PodObject(_Struct, frozen=True):
 
     @property
     def job_name(self) -> str:
-        """The Job that it belongs to."""
-        return self.metadata.labels.get(JOB_LABEL, "")
+        """Its Job's name."""
+        return self.metadata.labels.get("batch.kubernetes.io/job-name", "")
+
+    @property
+    def job_uid(self) -> str:
+        """The very Job that it belongs to: an earlier one of the same name may have left pods that still go."""
+        return next((owner.uid for owner in self.metadata.owner_references if owner.kind == "Job"), "")
 
     @property
     def has_ended(self) -> bool:
@@ -203,20 +210,25 @@ def job_of(job: JobObject, pods: Sequence[PodObject], refusal: str = "") -> Job:
 
 
 def pending_since(job: JobObject, pods: Sequence[PodObject]) -> datetime | None:
-    """Since when a worker should have been running and is not; None when it runs, or nothing should."""
+    """Since when a worker should have been starting and has not; None when it has, or nothing should."""
     if job.spec.suspend or job.metadata.deletion_timestamp or condition(job.status.conditions, "Complete", "Failed"):
         return None
     waiting = [pod for pod in pods if not pod.has_ended]
-    if any(_running(pod) or _terminated(pod) for pod in waiting):
+    # An init container that runs, or has run, is work: what fetches the worker's input, or a stage before the last.
+    if any(_has_begun(pod) for pod in waiting):
         return None
     if waiting:
         return min(pod.metadata.creation_timestamp for pod in waiting)
-    # Between two attempts the controller pauses, for six minutes at most.
     if pods:
-        return None
+        return pod_due(pods)
     # A drained pod goes before the next one comes, and leaves no trace but that the controller wrote it off.
     written = [one.time for one in job.metadata.managed_fields if one.subresource == "status" and one.time]
     return max(written, default=job.metadata.creation_timestamp)
+
+
+def pod_due(ended: Sequence[PodObject]) -> datetime:
+    """When the controller's pause after the last failed attempt is over at the latest."""
+    return max(_ended_at(pod) for pod in ended) + CONTROLLER_PAUSE
 
 
 def pending_limit(job: JobObject) -> float:
@@ -247,15 +259,18 @@ def condition(conditions: Sequence[Condition], *types: str) -> Condition | None:
 def _number(annotations: Mapping[str, str], name: str, kind: Callable[[str], Number]) -> Number | None:
     """None where it is missing; somebody's slip of the pen in one Job must not stop its queue, so there too."""
     try:
-        return kind(annotations[name])
+        number = kind(annotations[name])
     except (KeyError, ValueError):
         return None
+    return number if math.isfinite(number) else None
 
 
 def _state(job: JobObject, pods: Sequence[PodObject], refusal: str) -> tuple[State, datetime, str]:
     created, kept = job.metadata.creation_timestamp, job.metadata.annotations
     if REFUSED_ANNOTATION in kept:
-        return State.FAILED, created, kept[REFUSED_ANNOTATION]
+        suspended = condition(job.status.conditions, "Suspended")
+        at = suspended.last_transition_time if suspended else None
+        return State.FAILED, at or created, kept[REFUSED_ANNOTATION]
     if done := condition(job.status.conditions, "Complete"):
         at = job.status.completion_time or done.last_transition_time or created
         return State.DONE, at, kept.get(REASON_ANNOTATION, _last_words(pods))
@@ -265,7 +280,7 @@ def _state(job: JobObject, pods: Sequence[PodObject], refusal: str) -> tuple[Sta
     live = [pod for pod in pods if not pod.has_ended]
     for pod in live:
         # One whose container has ended is running until the kubelet has said so of the whole pod.
-        if running := _running(pod) or _terminated(pod):
+        if running := _running(pod) or _terminated(pod) or _init_running(pod):
             return State.RUNNING, running.started_at or pod.metadata.creation_timestamp, ""
     if live:
         return State.STARTING, live[-1].metadata.creation_timestamp, why_waiting(live[-1])
@@ -274,7 +289,7 @@ def _state(job: JobObject, pods: Sequence[PodObject], refusal: str) -> tuple[Sta
         # The controller has not counted it yet.
         return State.RUNNING, ended.started_at, ""
     at = ended.finished_at if ended and ended.finished_at else created
-    return State.STARTING, at, _last_words(pods) or refusal
+    return State.STARTING, at, refusal or _last_words(pods)
 
 
 def why_waiting(pod: PodObject) -> str:
@@ -294,14 +309,25 @@ def _attempt(job: JobObject, state: State, pods: Sequence[PodObject]) -> int:
     # The controller counts a little later than it is seen here.
     seen = sum(pod.status.phase == "Failed" and not condition(pod.status.conditions, _DISRUPTED) for pod in pods)
     failed = max(job.status.failed, seen)
-    is_under_way = state in {State.RUNNING, State.DONE} or (
-        state is State.STARTING and any(_running(pod) for pod in pods)
-    )
-    return failed + 1 if is_under_way else failed
+    return failed + 1 if state in {State.RUNNING, State.DONE} else failed
+
+
+def _has_begun(pod: PodObject) -> bool:
+    statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
+    return any(one.state.running or one.state.terminated for one in statuses)
+
+
+def _ended_at(pod: PodObject) -> datetime:
+    ended = _terminated(pod)
+    return ended.finished_at if ended and ended.finished_at else pod.metadata.creation_timestamp
 
 
 def _running(pod: PodObject) -> Running | None:
     return next((one.state.running for one in pod.status.container_statuses if one.name == CONTAINER), None)
+
+
+def _init_running(pod: PodObject) -> Running | None:
+    return next((one.state.running for one in pod.status.init_container_statuses if one.state.running), None)
 
 
 def _terminated(pod: PodObject) -> Terminated | None:
@@ -322,9 +348,11 @@ def _last_words(pods: Sequence[PodObject]) -> str:
     if not ended:
         return ""
     pod = ended[-1]
-    if pod.status.reason == "DeadlineExceeded":
-        return "stopped at its deadline (retry.deadlineSeconds)"
     terminated = _terminated(pod)
+    if pod.status.reason == "DeadlineExceeded":
+        # The node counts from when it took the pod: pulling an image is part of it.
+        began = "" if terminated else f", before its worker had started: {why_waiting(pod) or 'its image was pulled'}"
+        return f"stopped at its deadline (retry.deadlineSeconds){began}"
     disrupted = condition(pod.status.conditions, _DISRUPTED)
     if disrupted and pod.status.phase == "Failed" and not (terminated and terminated.exit_code in NO_RETRY):
         return f"{disrupted.reason}: {disrupted.message}"
