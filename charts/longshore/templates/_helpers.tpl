@@ -1,6 +1,6 @@
-{{/* Every name: the release's, and what of it this is. Cut to fit a DNS label. */}}
+{{/* Every name: the release's, of which Helm allows 53 characters, and what of it this is. */}}
 {{- define "longshore.name" -}}
-{{- printf "%s-%s" (.root.Release.Name | trunc 50 | trimSuffix "-") .part -}}
+{{- printf "%s-%s" .root.Release.Name .part -}}
 {{- end -}}
 
 {{/* The queue's name: part of every Job's name and of the label that finds them. */}}
@@ -29,8 +29,8 @@ longshore.dev/release-queue: {{ include "longshore.queue" .root | quote }}
 {{- $values := .root.Values -}}
 {{- $name := printf "longshore/%s" .name -}}
 {{- with $values.global.imageRegistry }}{{ $name = printf "%s/%s" (trimSuffix "/" .) $name }}{{ end -}}
-{{- if hasKey $values.images.digests .name -}}
-{{- printf "%s@%s" $name (get $values.images.digests .name) -}}
+{{- with get $values.images.digests .name -}}
+{{- printf "%s@%s" $name . -}}
 {{- else -}}
 {{- printf "%s:%s" $name ($values.images.tag | default .root.Chart.AppVersion) -}}
 {{- end -}}
@@ -70,6 +70,8 @@ objects and drops nulls only of the chart's own keys. As JSON, to be read with f
 {{- range $name, $volume := .Values.volumes -}}
   {{- $kept := dict -}}
   {{- range $key, $value := $volume }}{{ if not (kindIs "invalid" $value) }}{{ $_ := set $kept $key $value }}{{ end }}{{ end -}}
+  {{- /* As the queue file's own default: a folder that is not there must not be made, and look like an empty source. */ -}}
+  {{- with $kept.hostPath }}{{ $_ := set $kept "hostPath" (mergeOverwrite (dict "type" "Directory") .) }}{{ end -}}
   {{- $_ := set $volumes $name $kept -}}
 {{- end -}}
 {{- toJson $volumes -}}
@@ -105,6 +107,16 @@ affinity:
 {{- printf "%s_PATH" (. | replace "-" "_" | upper) -}}
 {{- end -}}
 
+{{/* A value as a variable's text: lists and numbers as JSON, since a large number would come out as 1e+07. */}}
+{{- define "longshore.text" -}}
+{{- kindIs "string" . | ternary (toString .) (toJson .) -}}
+{{- end -}}
+
+{{/* Where the queue file lies: named by the queue, so that Helm refuses a second release with a queue of this name. */}}
+{{- define "longshore.queueConfig" -}}
+{{- printf "%s-longshore-queue" (include "longshore.queue" .) -}}
+{{- end -}}
+
 {{/*
 The ambassador's variables, as longshore.queuefile.source_variables: settleSeconds of nfs is NFS_SETTLE_SECONDS, lists
 are JSON, what is empty is left out. As JSON, to be read with fromJson.
@@ -115,12 +127,12 @@ are JSON, what is empty is left out. As JSON, to be read with fromJson.
 {{- range $source.volumes }}{{ $_ := set $variables (include "longshore.volumeVariable" .) (printf "/%s" .) }}{{ end -}}
 {{- if and (eq $source.kind "nfs") $source.volumes }}{{ $_ := set $variables "MEDIA_PATH" (printf "/%s" (first $source.volumes)) }}{{ end -}}
 {{- range $key, $value := get $source $source.kind | default dict -}}
-  {{- $text := kindIs "slice" $value | ternary (toJson $value) (toString $value) -}}
+  {{- $text := include "longshore.text" $value -}}
   {{- if not (has $text (list "" "[]")) -}}
     {{- $_ := set $variables (printf "%s_%s" $source.kind (snakecase $key) | upper) $text -}}
   {{- end -}}
 {{- end -}}
-{{- range $key, $value := .Values.ambassador.env }}{{ $_ := set $variables $key (toString $value) }}{{ end -}}
+{{- range $key, $value := .Values.ambassador.env }}{{ $_ := set $variables $key (include "longshore.text" $value) }}{{ end -}}
 {{- toJson $variables -}}
 {{- end -}}
 
@@ -207,6 +219,10 @@ spec:
 {{- end -}}
 {{- if not .Values.worker.image -}}
   {{- fail "worker.image is empty: on a cluster worker.command needs an image to run in" -}}
+{{- end -}}
+{{- $queue := include "longshore.queue" . -}}
+{{- if not (regexMatch "^[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?$" $queue) -}}
+  {{- fail (printf "the queue would be called %q after its release: set queue.name, of at most 53 of a-z, 0-9 and -" $queue) -}}
 {{- end -}}
 {{- if gt (int .Values.scaling.min) (int .Values.scaling.max) -}}
   {{- fail (printf "scaling.min is %v, more than scaling.max, %v" .Values.scaling.min .Values.scaling.max) -}}
