@@ -38,6 +38,11 @@ class Chart:
         return {f"{one['kind']}/{one['metadata']['name']}": one for one in found}
 
 
+def queue_config(manifests: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The ConfigMap with the manager's queue file."""
+    return next(one for name, one in manifests.items() if name.endswith("-longshore-queue"))
+
+
 @pytest.fixture(scope="session")
 def chart() -> Chart:
     """The chart of this repository."""

@@ -14,7 +14,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from longshore.queuefile import Source, parse, source_variables
 
-from .conftest import CHART, KUBE_VERSION, Chart
+from .conftest import CHART, KUBE_VERSION, Chart, queue_config
 
 SCENARIOS = sorted((CHART / "ci").glob("*-values.yaml"))
 GOOD: dict[str, Any] = {
@@ -47,7 +47,7 @@ def test_helm_finds_nothing_to_complain_of(chart: Chart, scenario: Path) -> None
 def test_the_manager_reads_the_queue_file_that_the_chart_writes(chart: Chart, scenario: Path) -> None:
     """The file in the ConfigMap is a queue file of the same models, for every scenario."""
     manifests = chart.manifests("--values", str(scenario))
-    text = manifests["ConfigMap/thumbs-queue"]["data"]["queue.yaml"]
+    text = queue_config(manifests)["data"]["queue.yaml"]
 
     assert parse(text, "queue.yaml").queue.name in {"thumbs", "private-orders"}
 
@@ -168,7 +168,7 @@ def over(lines: list[str], index: int) -> bool:
 def test_a_workers_pod_passes_pod_security_restricted(chart: Chart, values: Callable[[dict[str, Any]], str]) -> None:
     """What the chart lays over every Job's pod."""
     manifests = chart.manifests("--values", values(GOOD))
-    pod = yaml.safe_load(manifests["ConfigMap/thumbs-queue"]["data"]["queue.yaml"])["worker"]["podTemplate"]["spec"]
+    pod = yaml.safe_load(queue_config(manifests)["data"]["queue.yaml"])["worker"]["podTemplate"]["spec"]
 
     assert (pod["securityContext"]["runAsNonRoot"], pod["containers"][0]["securityContext"]) == (
         True,

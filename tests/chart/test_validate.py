@@ -22,7 +22,7 @@ from longshore.manifests import (
 from longshore.queuefile import Queue, parse
 from longshore_kit.contract import Item
 
-from .conftest import CHART, KUBE_VERSION, Chart
+from .conftest import CHART, KUBE_VERSION, Chart, queue_config
 
 OLDEST = KUBE_VERSION.removeprefix("--kube-version=")
 NEWEST = str(kubernetes_validate.latest_version())
@@ -50,7 +50,7 @@ def mistakes(manifest: dict[str, Any], version: str) -> list[str]:
 
 def queue_of(chart: Chart, scenario: Path) -> Queue:
     """The queue whose file the chart writes into the manager's ConfigMap."""
-    text = chart.manifests("--values", str(scenario))["ConfigMap/thumbs-queue"]["data"]["queue.yaml"]
+    text = queue_config(chart.manifests("--values", str(scenario)))["data"]["queue.yaml"]
     spec = parse(text, "queue.yaml")
     return Queue(name=spec.queue.name, spec=spec, folder=Path("/"))
 

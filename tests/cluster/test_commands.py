@@ -119,6 +119,7 @@ def test_doctor_finds_a_healthy_release_healthy(busy: Release) -> None:
         "ok       manager",
         "ok       rights of q-manager",
         "ok       source",
+        "ok       items",
         "ok       worker",
         "ok       quota",
     ]
@@ -129,6 +130,7 @@ def test_doctor_finds_a_healthy_release_healthy(busy: Release) -> None:
     [
         (["ls", "-q", "nope"], "there is no queue 'nope' in namespace NAMESPACE: there are q"),
         (["explain", "wait 2"], "the source has no item 'wait 2': "),
+        (["retry", "a//b"], "a//b has not failed: longshore explain -q q -n NAMESPACE a//b"),
         (["retry", "waits 1"], "waits 1 has not failed: longshore explain -q q -n NAMESPACE 'waits 1'"),
         (["ls", "--context", "nope"], "no cluster to speak to: "),
     ],
@@ -155,6 +157,23 @@ def test_a_retried_item_runs_again(release: Release) -> None:
     release.until("it is done", lambda: release.outcome("a") == "Complete")
 
     assert (said, release.jobs()["a"]["metadata"]["uid"] != first) == ("a will be tried again\n", True)
+
+
+def test_nothing_is_retried_where_nobody_would_make_it_anew(release: Release) -> None:
+    """Of a queue that is uninstalled the Jobs are the only record: a retry would delete it, and start nothing."""
+    (release.media / "a").write_text("a")
+    release.helm("install", release.values(worker=shell("exit 65", image=release.cluster.shell_image)))
+    release.until("it has failed", lambda: release.outcome("a") == "Failed")
+    release.uninstall()
+
+    ended = longshore(release, "retry", "-q", "q", "--all")
+
+    assert (ended.returncode, ended.stdout, ended.stderr.partition(":")[2].split(":")[0], release.outcome("a")) == (
+        1,
+        "",
+        " q is not installed",
+        "Failed",
+    )
 
 
 def quota(release: Release) -> None:
@@ -249,7 +268,7 @@ def test_who_may_not_look_is_told_which_right_is_missing(release: Release, tmp_p
 
     assert (listed.returncode, listed.stdout) == (0, "a\n")
     assert "portforward" in listed.stderr
-    assert "not allowed: list events, list configmaps, create pods/portforward" in looked.stdout
+    assert "not allowed: list events, list configmaps, get pods/portforward" in looked.stdout
     assert retried.returncode == 1
 
 

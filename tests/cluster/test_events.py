@@ -111,7 +111,7 @@ def test_our_own_events_are_not_taken_for_the_clusters(cluster: Cluster, namespa
     api.create(f"/api/v1/namespaces/{namespace}/events", {"metadata": metadata, "involvedObject": theirs, **words})
     engine = KubernetesEngine(api, "q", mounts={})
 
-    assert engine._warnings_of_jobs() == {"theirs": "FailedCreate: exceeded quota"}
+    assert {uid: event.message for uid, event in engine._refused_pods().items()} == {"theirs": "exceeded quota"}
     engine.close()
 
 

@@ -94,6 +94,17 @@ def test_pods_that_are_refused_fail_it_with_the_reason(release: Release) -> None
     release.until("nothing is left", lambda: left_behind(release) == [])
 
 
+def test_a_folder_that_may_not_be_written_fails_it(release: Release) -> None:
+    """The usual slip with shared folders: whom workers are, and whose the folder is."""
+    release.out.chmod(0o755)
+    release.helm("install", queue_of(release))
+
+    ended = helm_test(release)
+
+    line = said(ended)
+    assert (ended.returncode != 0, "can't be written by user 65532 (podUser)" in line) == (True, True), line
+
+
 def test_a_missing_right_fails_it_with_the_reason(release: Release) -> None:
     """The test has the manager's service account: what that may not do, it can't do."""
     release.helm("install", queue_of(release))
@@ -122,7 +133,7 @@ def test_a_right_that_is_needed_last_fails_it_too(release: Release) -> None:
 
 def leave_a_job(release: Release) -> None:
     """What a trial leaves that is killed as soon as it has made its Job."""
-    queue_file = ["get", "configmap", "q-queue", "-o", "jsonpath={.data.queue\\.yaml}"]
+    queue_file = ["get", "configmap", "q-longshore-queue", "-o", "jsonpath={.data.queue\\.yaml}"]
     spec = parse(release.cluster.kubectl("-n", release.namespace, *queue_file))
     queue = trial_queue(Queue("q", spec, Path("/")), release.cluster.shell_image)
     mounts = mounts_at_root(list(spec.volumes))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from longshore.rights import PERSONS_RIGHTS
 from support.cluster import tools
 from support.cluster.cluster import Cluster
 from support.cluster.release import Release, claims, release_in, restricted
@@ -40,6 +41,7 @@ def reader(cluster: Cluster, tmp_path: Path) -> Iterator[Release]:
         shutil.copyfile(QUEUE_FILE, tmp_path / "queue.yaml")
         with claims(release, {"media": release.media, "thumbs": release.out}):
             cluster_file = yaml.safe_load(blocks("yaml")[0]) | {"images": release.images}
+            cluster_file.pop("global")  # the images are on the node already
             cluster.project_image("worker-ffmpeg")
             (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(cluster_file), encoding="utf-8")
             yield release
@@ -62,9 +64,27 @@ def run(release: Release, line: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+def test_the_role_of_the_page_is_what_doctor_asks_for() -> None:
+    """One table, and the page shows it."""
+    shown = {
+        (verb, group, resource)
+        for rule in yaml.safe_load(blocks("yaml")[1])["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    needed = {
+        (right.verb, right.group, "/".join(filter(None, (right.resource, right.subresource))))
+        for rights in PERSONS_RIGHTS.values()
+        for right in rights
+    }
+
+    assert shown == needed
+
+
 def test_what_the_page_says_to_type_works(reader: Release) -> None:
     """From an empty namespace to an empty namespace; each command ends well and says what the page promises."""
-    install, look, end = (block.splitlines() for block in blocks("sh"))
+    install, look, upgrade, uninstall, forget = (block.splitlines() for block in blocks("sh"))
     said: dict[str, str] = {}
 
     def follow(lines: list[str]) -> None:
@@ -78,10 +98,11 @@ def test_what_the_page_says_to_type_works(reader: Release) -> None:
     reader.until("both to end", lambda: [reader.outcome(one) for one in items] == ["Complete", "Failed"])
     follow(look)
     reader.until("the retried one to end again", lambda: reader.outcome("broken.mp4") == "Failed")
-    follow(end[:2])
+    follow([*upgrade, *uninstall])
     reader.until("the manager to be gone", lambda: "thumbs-manager" not in reader.kubectl("get", "pods", "-o", "name"))
     kept = set(reader.jobs())
-    follow(end[2:])
+    follow(forget)
+    reader.until("all to be forgotten", lambda: reader.jobs() == {})
 
     assert "one item went through" in said["helm test"]
     assert "wrong" not in said["longshore doctor"]
@@ -91,4 +112,3 @@ def test_what_the_page_says_to_type_works(reader: Release) -> None:
     assert "broken.mp4 will be tried again" in said["longshore retry"]
     assert "birds.mp4" in said["kubectl longshore"]
     assert kept == set(items)
-    assert reader.jobs() == {}

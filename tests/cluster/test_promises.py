@@ -9,22 +9,22 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 
 from contract.engine_contract import Watched
 from longshore.engines.kubernetes import Api, KubernetesEngine
-from longshore.engines.kubernetes.api import ApiError, Forbidden
+from longshore.engines.kubernetes.api import ApiError
 from longshore.engines.kubernetes.engine import HALF_MADE_SECONDS
 from longshore.engines.kubernetes.events import send
 from longshore.engines.kubernetes.notices import Notice, Notices
 from longshore.manifests import Bundle, bundle_for
 from longshore.names import job_name
 from longshore.queuefile import Queue
-from longshore.state import State
-from longshore_kit.errors import EngineError
+from longshore.state import Job, State
+from longshore_kit.errors import EngineError, EngineFull
 from support.cluster import tools
 from support.cluster.cluster import Cluster
 from support.cluster.release import CHART, Release, shell
@@ -128,6 +128,86 @@ def test_a_job_that_was_deleted_by_hand_runs_again(release: Release) -> None:
     assert (release.out / "a").read_text() == "x\nx\n"
 
 
+def test_a_job_deleted_by_others_never_overlaps_with_its_successor(
+    cluster: Cluster, namespace: str, engine: Watched
+) -> None:
+    """`kubectl delete job` lets the name go at once, and the pod when it has ended: the item waits for that."""
+    slow = made(cluster, "trap 'sleep 5; exit 143' TERM; while :; do sleep 0.2; done", attempts=1)
+    engine.engine.create(slow)
+    engine.until_state("a", State.RUNNING)
+    cluster.kubectl("-n", namespace, "delete", "job", slow.name, "--wait=false")
+    engine.until("a", lambda one: one is None)
+
+    with pytest.raises(EngineError, match=r"a pod of an earlier Job .* has not ended yet"):
+        engine.engine.create(slow)
+
+    mirror = cast(KubernetesEngine, engine.engine)._pods
+    engine.until("a", lambda _: not mirror.objects())
+    assert engine.engine.create(slow)
+
+
+def test_a_job_that_only_has_our_label_is_left_alone(cluster: Cluster, namespace: str, engine: Watched) -> None:
+    """Somebody's own, or a copy of ours under another name: it takes no slot, stands for no item, and keeps its pod."""
+    ours = made(cluster, "true")
+    copy = copy_of(ours, "debug-of-a")
+    stranger = copy_of(ours, "nightly-backup")
+    del stranger["metadata"]["annotations"]
+    api = cluster.api(namespace)
+    for one in (copy, stranger):
+        api.create(f"/apis/batch/v1/namespaces/{namespace}/jobs", one)
+    engine.engine.create(ours)
+    job = engine.until_finished("a")
+
+    tended = engine.engine.tend()
+    there = json.loads(api.get(f"/apis/batch/v1/namespaces/{namespace}/jobs"))["items"]
+    api.close()
+
+    assert (job.name, [*engine.engine.jobs()], [*tended]) == (ours.name, ["a"], [])
+    assert {one["metadata"]["name"] for one in there} == {ours.name, "debug-of-a", "nightly-backup"}
+
+
+def copy_of(bundle: Bundle, name: str) -> dict[str, Any]:
+    """The same Job under another name."""
+    copy = json.loads(json.dumps(bundle.job))
+    copy["metadata"]["name"] = name
+    return cast(dict[str, Any], copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [("label", "has lost its label"), ("annotate", "has lost its annotation")],
+)
+def test_a_job_of_ours_that_lost_what_it_is_known_by_is_told(
+    cluster: Cluster, namespace: str, engine: Watched, change: str, words: str
+) -> None:
+    """Its name is taken, so its item can't be started: that is said, with the way out, and not tried at once again."""
+    bundle = made(cluster, "true")
+    engine.engine.create(bundle)
+    engine.until_finished("a")
+    key = {"label": "longshore.dev/queue-", "annotate": "longshore.dev/item-"}[change]
+    cluster.kubectl("-n", namespace, change, "job", bundle.name, key)
+    engine.until("a", lambda one: one is None)
+
+    with pytest.raises(EngineError, match=words):
+        engine.engine.create(bundle)
+
+
+def test_a_job_that_can_not_be_changed_stops_no_other(cluster: Cluster, namespace: str, engine: Watched) -> None:
+    """Its annotations leave no room for what is known of it: that is told, and the next one is done as ever."""
+    full, other = made(cluster, "exit 65", "full"), made(cluster, "true", "other")
+    full.job["metadata"]["annotations"]["theirs"] = "x" * (256 * 1024 - 170)
+    for one in (full, other):
+        engine.engine.create(one)
+
+    engine.until("full", lambda job: job is not None and job.state is State.FAILED)
+    engine.until_finished("other")
+    told = [*engine.engine.tend()]
+    records = json.loads(cluster.kubectl("-n", namespace, "get", "job", other.name, "-o", "json"))["metadata"]
+
+    assert [line.partition(":")[0] for line in told] == [f"Job {full.name}"]
+    assert "longshore.dev/reason" in records["annotations"]
+
+
 def test_an_evicted_pod_costs_no_attempt(cluster: Cluster, namespace: str, engine: Watched) -> None:
     """A drained node is nobody's failure."""
     engine.engine.create(made(cluster, "trap 'exit 143' TERM; sleep 1000 & wait", attempts=1))
@@ -191,6 +271,12 @@ def leave_data(cluster: Cluster, namespace: str, bundle: Bundle) -> None:
     api.close()
 
 
+def payload_name(bundle: Bundle) -> str:
+    """The ConfigMap of an item's data."""
+    assert bundle.payload is not None
+    return str(bundle.payload["metadata"]["name"])
+
+
 def test_data_that_an_earlier_job_left_is_not_a_new_ones(cluster: Cluster, namespace: str, engine: Watched) -> None:
     """It goes, as its Job has, and the worker gets what the source says now."""
     bundle = made(cluster, 'wc -c < "$WORK_ITEM_FILE" > "$LONGSHORE_RESULT_FILE"', data={"pad": "x" * 50_000})
@@ -199,7 +285,9 @@ def test_data_that_an_earlier_job_left_is_not_a_new_ones(cluster: Cluster, names
     created = engine.engine.create(bundle)
 
     job = engine.until_finished("a")
-    owners = json.loads(cluster.kubectl("-n", namespace, "get", "configmap", bundle.name, "-o", "json"))["metadata"]
+    owners = json.loads(cluster.kubectl("-n", namespace, "get", "configmap", payload_name(bundle), "-o", "json"))[
+        "metadata"
+    ]
     assert (created, job.state, job.reason.strip()) == (True, State.DONE, "50010")
     assert [owner["uid"] for owner in owners["ownerReferences"]] == [job.uid]
 
@@ -236,7 +324,7 @@ def test_a_quota_that_is_reached_is_told_and_holds_up_nothing(
     until_quota_counts(api)
     engine.engine.create(made(cluster, "true", "a"))
 
-    with pytest.raises(Forbidden, match="exceeded quota: jobs"):
+    with pytest.raises(EngineFull, match="exceeded quota: jobs"):
         engine.engine.create(made(cluster, "true", "b"))
 
     job = engine.until_finished("a")
@@ -259,7 +347,7 @@ def retried(watched: Watched, one: Bundle) -> bool:
     for _ in range(200):
         try:
             return watched.engine.create(one)
-        except Forbidden:
+        except EngineFull:
             watched.engine.tend()
     return False
 
@@ -314,7 +402,7 @@ def somebody_with(cluster: Cluster, namespace: str, rules: list[dict[str, Any]],
 def work_through(cluster: Cluster, api: Api) -> list[str]:
     """Everything that a manager does with its engine, step by step: the steps that were refused."""
     refused: list[str] = []
-    engine = KubernetesEngine(api, "q", mounts={})
+    engine = KubernetesEngine(api, "q", mounts={}, slim_after_seconds=0)
     watched = Watched(engine)
 
     def step(name: str, do: Callable[[], object]) -> None:
@@ -331,7 +419,6 @@ def work_through(cluster: Cluster, api: Api) -> list[str]:
         engine.close()
         return refused
     step("create", lambda: engine.create(made(cluster, "sleep 2", "small")))
-    step("see it run", lambda: watched.until_state("small", State.RUNNING))
     if refused:
         engine.close()
         return refused
@@ -339,10 +426,14 @@ def work_through(cluster: Cluster, api: Api) -> list[str]:
     large = made(cluster, "true", "large", {"pad": "x" * 50_000})
     leave_data(cluster, api.namespace, large)
     step("create large", lambda: engine.create(large))
-    step("record", lambda: watched.until_finished("small"))
-    step("slim", engine.tend)
-    step("slim again", engine.tend)
-    step("why no pod", engine._warnings_of_jobs)
+    step("see it end", lambda: watched.until_finished("small"))
+
+    def is_slim(job: Job | None) -> bool:
+        return job is not None and not engine._pods_by_job().get(job.uid)
+
+    step("slim", lambda: watched.until("small", lambda job: is_slim(job) or bool(engine.tend())))
+    refused += engine.tend()
+    step("why no pod", engine._refused_pods)
     notice = notice_of_a_failure()
     step("tell", partial(send, api, notice))
     step("tell again", partial(send, api, replace(notice, count=2, is_repeat=True)))
@@ -408,7 +499,6 @@ def test_each_right_of_the_shipped_role_is_needed(
 ) -> None:
     """With any one of them less, something fails."""
     rule, verb = right
-    monkeypatch.setattr("contract.engine_contract.TIMEOUT_SECONDS", 8.0)
     monkeypatch.setattr("longshore.engines.kubernetes.engine.FIRST_LOOK_SECONDS", 3.0)
     rules = shipped_rules()
     assert verb in rules[rule]["verbs"]
@@ -416,4 +506,5 @@ def test_each_right_of_the_shipped_role_is_needed(
     with somebody_with(cluster, namespace, without(rules, rule, verb), tmp_path) as api:
         refused = work_through(cluster, api)
 
-    assert refused
+    resource = rules[rule]["resources"][0]
+    assert [line for line in refused if f'cannot {verb} resource "{resource}"' in line], refused

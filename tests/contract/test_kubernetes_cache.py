@@ -287,6 +287,7 @@ def test_a_server_that_forgets_everything_at_once_is_not_flooded() -> None:
         pytest.param(event("ADDED", {"metadata": {"name": 1}}), id="no Job"),
         pytest.param(event("BOOKMARK", {}), id="no bookmark"),
         pytest.param(event("MODIFIED", job("a", "new")), id="no number"),
+        pytest.param(b'{"type":"ADDED","object":' + b"[" * 100_000, id="nested without an end"),
         pytest.param(event("ERROR", {"code": "x"}), id="no Status"),
         pytest.param(event("ERROR", {"code": 500, "message": "etcd"}), id="an error"),
     ],
@@ -299,6 +300,16 @@ def test_what_can_not_be_gone_on_from_is_listed_again(line: object) -> None:
 
         watched.expect_watches("10", "20")
         assert watched.pauses == [2.0]
+
+
+@pytest.mark.parametrize("line", [bookmark(5), event("MODIFIED", job("a", 6))], ids=["bookmark", "event"])
+def test_a_watch_that_goes_back_is_of_another_history(line: object) -> None:
+    """A cluster that was restored from a backup counts from an older version: everything is looked at anew."""
+    lists = [listing(10, job("a", 3), job("gone", 9)), listing(7, job("a", 6))]
+    with mirroring(lists, [telling(line), telling(event("ADDED", job("b", 8)))]) as watched:
+        watched.expect(a=6, b=8)
+
+        watched.expect_watches("10", "7")
 
 
 @pytest.mark.parametrize("body", [b"<html>Sign in</html>", b"{}", b'{"metadata":{},"items":null}', b'{"a":"\xff"}'])

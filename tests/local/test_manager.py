@@ -1,22 +1,24 @@
 """The manager's loop, tick by tick, over a source of the test's own and real processes."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from contract.engine_contract import Watched
 from longshore.engines.process import ProcessEngine
 from longshore.ledger import FileLedger
 from longshore.manager import LISTING_MAX_SECONDS, Clock, Manager, SourcePoller, Survey
+from longshore.manifests import Bundle
 from longshore.queuefile import Queue
 from longshore.starting import POSTPONED_FIRST_SECONDS
 from longshore.state import State
 from longshore_kit.contract import Item, ItemList
-from longshore_kit.errors import EngineUnavailable, ItemNotFound, SourceUnavailable
+from longshore_kit.errors import EngineError, EngineFull, EngineUnavailable, ItemNotFound, SourceUnavailable
 from longshore_kit.logs import get_logger
 from support.queues import shell_queue
 
@@ -208,6 +210,59 @@ def test_items_that_can_not_be_started_hold_up_no_other(
     assert runs(tmp_path) == {"a": 1}
 
 
+@pytest.mark.parametrize("trouble", [EngineFull("exceeded quota"), EngineUnavailable("503")], ids=["full", "away"])
+def test_where_there_is_no_room_one_question_is_asked_for_all_items(
+    one: OneManager, items: FakeItems, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, trouble: EngineError
+) -> None:
+    """A thousand items would be told the same: all starts pause, longer each time, and go on when one succeeds."""
+    items.names = tuple(f"item{number}" for number in range(100))
+    asked: list[str] = []
+    create = one.engine.create
+
+    def refusing(bundle: Bundle) -> bool:
+        asked.append(bundle.item)
+        raise trouble
+
+    monkeypatch.setattr(one.engine, "create", refusing)
+    with capture_logs() as logs:
+        for _ in range(5):
+            one.tick()
+        first = len(asked)
+        clock.now += POSTPONED_FIRST_SECONDS + 1
+        one.tick()
+        one.tick()
+    second = len(asked)
+    monkeypatch.setattr(one.engine, "create", create)
+    clock.now += 60
+    one.tick()
+
+    assert (first, second) == (2, 4)
+    assert [line["event"] for line in logs if line["log_level"] == "warning"] == [
+        "no item is started for a while; it is tried again"
+    ]
+    assert len(one.engine.jobs()) == 2
+
+
+def test_what_can_not_be_done_for_one_job_is_told_once_and_stops_nothing(
+    one: OneManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are started, and seen to."""
+    tend = one.engine.tend
+    monkeypatch.setattr(one.engine, "tend", lambda: [*tend(), "Job x: too many annotations"])
+    stop, seen = threading.Event(), []
+
+    def on_tick(survey: Survey) -> None:
+        seen.append(survey)
+        if survey.is_worked_through:
+            stop.set()
+
+    with capture_logs() as logs:
+        one.manager.run(stop, on_tick)
+
+    told = [line["reason"] for line in logs if line["event"] == "job not seen to; the others are"]
+    assert (seen[-1].is_worked_through, told) == (True, ["Job x: too many annotations"])
+
+
 def test_an_item_that_can_not_be_read_now_waits(
     one: OneManager, items: FakeItems, clock: FakeClock, tmp_path: Path
 ) -> None:
@@ -297,10 +352,10 @@ def test_the_loop_survives_what_nobody_expected(one: OneManager, monkeypatch: py
     calls = iter([RuntimeError("a bug"), None])
     tend = one.engine.tend
 
-    def failing_once() -> None:
+    def failing_once() -> Sequence[str]:
         if (error := next(calls, None)) is not None:
             raise error
-        tend()
+        return tend()
 
     monkeypatch.setattr(one.engine, "tend", failing_once)
 

@@ -168,6 +168,7 @@ class Node:
             "--kubelet-preferred-address-types=InternalIP",
             f"--audit-policy-file={folder}/audit-policy.json",
             f"--audit-log-path={self.audit_log}",
+            "--audit-log-maxsize=10000",  # MB: a file that is rotated has lost what tests count
             # What a deleted namespace leaves is looked for less often than it is asked for here.
             "--default-watch-cache-size=1000",
         )

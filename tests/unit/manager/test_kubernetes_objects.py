@@ -310,7 +310,7 @@ def seen(state: State, since: float = 0, **parts: Any) -> Job:
                 annotations={
                     "longshore.dev/reason": "by hand",
                     "longshore.dev/exit-code": "none",
-                    "longshore.dev/processing-seconds": "some",
+                    "longshore.dev/processing-seconds": "nan",
                 },
             ),
             [],
@@ -398,7 +398,7 @@ def seen(state: State, since: float = 0, **parts: Any) -> Job:
                 annotations={"longshore.dev/refused": "its worker did not start"},
             ),
             [pod("Pending", waiting("ErrImagePull", IMAGE_TROUBLE))],
-            seen(State.FAILED, reason="its worker did not start"),
+            seen(State.FAILED, 301, reason="its worker did not start"),
             id="given up, its pod still there",
         ),
         pytest.param(
@@ -410,7 +410,7 @@ def seen(state: State, since: float = 0, **parts: Any) -> Job:
         pytest.param(
             job(active=1),
             [pod("Pending", waiting("PodInitializing"), init=[container({"running": {"startedAt": at(2)}}, "fetch")])],
-            seen(State.STARTING, 1),
+            seen(State.RUNNING, 2, attempt=1),
             id="an init container runs",
         ),
         pytest.param(
@@ -513,14 +513,20 @@ STATUS_WRITTEN = {
             None,
             id="ended, and the pod not yet",
         ),
-        pytest.param(job(active=1), [pod("Succeeded", ended(0, 5, 60))], None, id="succeeded, not yet counted"),
-        pytest.param(job(failed=1), [pod("Failed", ended(1, 5, 60))], None, id="between two attempts"),
-        pytest.param(job(), [pod("Failed", UNKNOWN, conditions=[DRAINED])], None, id="lost, and nobody knows when"),
+        pytest.param(job(active=1), [pod("Succeeded", ended(0, 5, 60))], 420, id="succeeded, not yet counted"),
+        pytest.param(job(failed=1), [pod("Failed", ended(1, 5, 60))], 420, id="between two attempts"),
+        pytest.param(job(), [pod("Failed", UNKNOWN, conditions=[DRAINED])], 361, id="lost, and nobody knows when"),
         pytest.param(
             job(failed=1),
             [pod("Failed", waiting("PodInitializing"), init=[ended(3, 2, 4, name="fetch")])],
-            None,
+            361,
             id="an init container failed",
+        ),
+        pytest.param(
+            job(active=1),
+            [pod("Pending", waiting("PodInitializing"), init=[container({"running": {"startedAt": at(2)}}, "fetch")])],
+            None,
+            id="an init container runs, which is work",
         ),
         pytest.param(
             job(failed=1, active=1),
@@ -535,7 +541,7 @@ STATUS_WRITTEN = {
     ],
 )
 def test_since_when_a_worker_should_run(one: JobObject, pods: list[PodObject], expected: int | None) -> None:
-    """Too long, and the Job is given up: so never of one that ran, or that the controller is about to start anew."""
+    """Too long, and the Job is given up: never while one runs, nor in the controller's pause between two attempts."""
     assert pending_since(one, pods) == (None if expected is None else time_at(expected))
 
 

@@ -190,6 +190,11 @@ def test_an_item_that_could_not_be_started_holds_up_no_other() -> None:
     assert plan(observed, LIMITS) == [Create("a"), Create("b"), Create("c")]
 
 
+def test_where_there_is_no_room_nothing_is_started() -> None:
+    """A quota that is reached is the queue's trouble: each of its items would be told the same."""
+    assert plan(replace(observed_with(items=listing_of("a", "b")), is_full=True), LIMITS) == []
+
+
 def test_invariant_5_starts_under_way_count_as_live() -> None:
     """A Job that is being made takes a place, and is not made again."""
     observed = replace(observed_with(items=listing_of("a", "b", "c", "d")), under_way=frozenset({"a", "b"}))

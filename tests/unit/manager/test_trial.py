@@ -1,6 +1,7 @@
 """A trial: what it makes of a queue, and what it says of its one item."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def test_a_trial_has_the_queues_pod_with_the_managers_image_in_it() -> None:
         "image": ("manager:1", WORKER_COMMAND, None),
         "resources": {"requests": {"cpu": "100m"}},
         "theirs": [],
-        "payload": ("Secret", {"name": "one-item-abcd", "volumes": ["MEDIA_PATH", "OUT_PATH"]}),
+        "payload": ("Secret", {"name": "one-item-abcd", "volumes": {"MEDIA_PATH": False, "OUT_PATH": True}}),
     }
 
 
@@ -86,23 +87,34 @@ def given(data: dict[str, Any], **environ: str) -> Work:
 
 def test_the_worker_tells_what_it_was_given(tmp_path: Path) -> None:
     """Its item, and a folder for each volume."""
-    data = {"name": "one-item", "volumes": ["MEDIA_PATH"]}
+    data = {"name": "one-item", "volumes": {"MEDIA_PATH": False}}
 
     assert work(given(data, MEDIA_PATH=str(tmp_path))) == f"its worker had its item and {tmp_path}"
-    assert work(given({"name": "one-item", "volumes": []})) == "its worker had its item and no volume"
+    assert work(given({"name": "one-item", "volumes": {}})) == "its worker had its item and no volume"
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
         ({"name": "another"}, "the item's file is not that of 'one-item'"),
-        ({"name": "one-item", "volumes": ["OUT_PATH"]}, "OUT_PATH is '/nowhere', which is no folder"),
+        ({"name": "one-item", "volumes": {"OUT_PATH": True}}, "OUT_PATH is '/nowhere', which is no folder"),
     ],
 )
 def test_the_worker_refuses_what_is_not_as_promised(data: dict[str, Any], words: str) -> None:
     """The item's own file, and every volume mounted."""
     with pytest.raises(LongshoreError, match=words):
         work(given(data, OUT_PATH="/nowhere"))
+
+
+def test_the_worker_refuses_a_folder_that_it_may_not_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whom it works as, and whose the folder is: the usual slip with shared folders. One to read may be so."""
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere
+    data = {"name": "one-item", "volumes": {"MEDIA_PATH": False, "OUT_PATH": True}}
+
+    with pytest.raises(
+        LongshoreError, match=rf"{tmp_path} can't be written by user {os.geteuid()} \(podUser\): it belongs"
+    ):
+        work(given(data, MEDIA_PATH=str(tmp_path), OUT_PATH=str(tmp_path)))
 
 
 def seen(*jobs: Job) -> Survey:
