@@ -100,6 +100,16 @@ def test_help(local: LocalRun, command: str, snapshot: SnapshotAssertion) -> Non
     assert out(local.longshore(*command.split(), "--help")) == snapshot
 
 
+def test_as_a_part_of_kubectl_it_has_what_is_about_a_cluster() -> None:
+    """`kubectl longshore` finds it by its other name; what runs or checks files of this machine is not there."""
+    plugin = COMMAND.with_name("kubectl-longshore")
+    ended = subprocess.run([plugin, "--help"], capture_output=True, text=True, timeout=60, check=True)
+
+    commands = ended.stdout.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    offered = ["ls", "explain", "logs", "dead", "retry", "doctor", "manifest"]
+    assert [line.split()[0] for line in commands if line.startswith("  ") and not line.startswith("   ")] == offered
+
+
 @pytest.mark.parametrize(
     ("words", "offered"),
     [

@@ -6,7 +6,7 @@ import typer
 
 from longshore import __version__
 from longshore.cli import look, mend
-from longshore.cli.common import EXIT_CODES
+from longshore.cli.common import EXIT_CODES, KUBECTL, program
 from longshore.cli.conform import conform_app
 from longshore.cli.doctor import doctor
 from longshore.cli.run import run
@@ -37,8 +37,12 @@ def make_app() -> typer.Typer:
     ) -> None:
         """A task queue made of containers: one worker per item of a source, all state in the Jobs themselves."""
 
-    app.command(epilog=EXIT_CODES)(run)
-    for command in (look.ls, look.explain, look.logs, look.dead, mend.retry, doctor, look.manifest, look.schema):
+    is_plugin = program() == KUBECTL  # what is about a file of this machine is not kubectl's
+    if not is_plugin:
+        app.command(epilog=EXIT_CODES)(run)
+    for command in (look.ls, look.explain, look.logs, look.dead, mend.retry, doctor, look.manifest):
         app.command()(command)
-    app.add_typer(conform_app, name="conform")
+    if not is_plugin:
+        app.command()(look.schema)
+        app.add_typer(conform_app, name="conform")
     return app

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from longshore.engines.kubernetes.api import Api, Conflict, Forbidden, Invalid, NotThere, decoded
+from longshore.engines.kubernetes.api import Api, ApiError, Conflict, Forbidden, Invalid, NotThere, decoded
 from longshore.engines.kubernetes.cache import Mirror
 from longshore.engines.kubernetes.objects import (
     CONTROLLER_PAUSE,
@@ -289,7 +289,9 @@ class KubernetesEngine:
         self._refusals = {name: text for name, text in self._refusals.items() if name in without}
         if without and now - self._events_at > _EVENTS_EVERY_SECONDS:
             self._events_at = now
-            told = self._refused_pods()
+            told: Mapping[str, _Event] = {}
+            with contextlib.suppress(ApiError):  # without the reason it waits all the same
+                told = self._refused_pods()
             self._refusals |= {
                 name: event.message
                 for name, since in without.items()
