@@ -126,7 +126,8 @@ class Trial:
             self._say(explain_job(self._job, self._clock(), _AGAIN))
         if self._job and self._job.state is State.DONE:
             self._done_at = self._done_at or self._clock()
-            self._done_ticks += 1
+            # Its worker leaves a result: before that is seen, its pod is not.
+            self._done_ticks += bool(self._job.reason)
         is_failed = self._job is not None and self._job.state is State.FAILED
         return bool(trouble) or is_failed or self._done_ticks >= _SLIM_TICKS
 

@@ -60,6 +60,8 @@ EVENTS_MAX: Final = 500
 SLIM_AFTER_SECONDS: Final = 60.0
 """A done Job keeps its pod for so long: its log can be read a while, and a burst of short workers is not held up by the
 deletion of those that have ended, which costs a node as much as their start (bench/cluster_rates.py)."""
+RECORD_AFTER_SECONDS: Final = 60.0
+"""A finished Job whose pod is not seen after so long has none any more: somebody, or its node, was faster."""
 HALF_MADE_SECONDS: Final = 120.0
 """A Job that has no data after so long was made by somebody who has ended: a request is given up before."""
 _PAYLOAD_TRIES: Final = 3
@@ -353,14 +355,14 @@ class KubernetesEngine:
 
     def _slim(self, one: JobObject, job: Job, pods: Sequence[PodObject]) -> None:
         """Have a finished Job say everything itself; then, of a done one, its pods can go."""
-        is_old = self._clock() - job.since > self._slim_after_seconds
+        age = self._clock() - job.since
         if not is_recorded(one):
-            # The mirror of pods may be behind: without the last one there is nothing to say, and it is said only once.
-            if is_old or any(pod.has_ended for pod in pods):
+            # The mirror of pods may be behind: without the last one's end there is nothing to say, and it is said once.
+            if age > RECORD_AFTER_SECONDS or (pods and all(pod.has_ended for pod in pods)):
                 body = {"metadata": {"uid": one.metadata.uid, "annotations": record_annotations(job)}}
                 with contextlib.suppress(NotThere, Conflict):
                     self._jobs.put(self._api.patch(self._job_path(one.metadata.name), body))
-        elif job.state is State.DONE and is_old:
+        elif job.state is State.DONE and age > self._slim_after_seconds:
             for pod in pods:
                 if pod.metadata.deletion_timestamp is None:
                     path = f"{self._path('v1', 'pods')}/{pod.metadata.name}"
