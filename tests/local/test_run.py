@@ -279,7 +279,7 @@ def test_a_failed_item_is_tried_again_when_somebody_says_so(local: LocalRun) -> 
     twice = local.longshore("retry", str(local.file), "a")
 
     assert (stays, said.returncode, said.stdout, again.returncode, twice.returncode) == (
-        1, 0, f"a will be tried again; no manager is running: longshore run {local.file}\n", 0, 1,
+        1, 0, f"a will be tried again\nno manager is running. Start one: longshore run {local.file}\n", 0, 1,
     )  # fmt: skip
 
 

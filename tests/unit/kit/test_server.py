@@ -18,7 +18,10 @@ import psutil
 import pytest
 import requests
 
+from longshore_kit.ambassador import create_app
+from longshore_kit.ambassador.server import WebServer, bound
 from longshore_kit.contract import ExitCode
+from support.ambassadors import MemorySource
 
 TESTS = Path(__file__).parents[2]
 STOP_SECONDS = 2.0
@@ -294,3 +297,12 @@ def test_a_socket_of_another_kind_is_told() -> None:
         code, lines = refused([other.fileno()], LISTEN_FD=str(other.fileno()))
 
     assert (code, len(lines), lines[0][:9]) == (ExitCode.USAGE, 1, "LISTEN_FD")
+
+
+def test_a_server_whose_loop_ended_first_ends_all_the_same() -> None:
+    """Its loop may be woken by somebody else just when it is told to end: that is an end like any other."""
+    with WebServer(create_app(MemorySource(["a"])), bound("LISTEN_PORT", 0, "127.0.0.1"), 2) as server:
+        server._server.trigger.pull_trigger(server._close)
+        server._loop.join(30)
+
+    assert not server._loop.is_alive()

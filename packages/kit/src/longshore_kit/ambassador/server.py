@@ -122,7 +122,9 @@ class WebServer:
 
     def __exit__(self, *_: object) -> None:
         self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=_STOP_SECONDS)
-        self._server.trigger.pull_trigger(self._close)
+        # Something else may wake the loop between the two steps of this: then everything is closed, this pipe too.
+        with contextlib.suppress(OSError):
+            self._server.trigger.pull_trigger(self._close)
         self._loop.join(_STOP_SECONDS)
 
     def _close(self) -> None:
