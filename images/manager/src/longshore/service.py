@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from longshore.engines.kubernetes import Api, KubernetesEngine, Recorder, Reference
 from longshore.ledger import NoLedger
@@ -21,8 +21,8 @@ from longshore.metrics import CONTENT_TYPE, Metrics
 from longshore.queuefile import Queue, load
 from longshore.source import HttpSource
 from longshore_kit.ambassador.server import WebServer, bound
-from longshore_kit.logs import LogFormat, configure, get_logger
-from longshore_kit.settings import Settings, setting
+from longshore_kit.logs import LogFormat, LogLevel, configure, get_logger
+from longshore_kit.settings import Settings, log_format_setting, log_level_setting, setting
 from longshore_kit.signals import stop_on_signals
 
 ALIVE_SECONDS: Final = 180.0
@@ -64,14 +64,8 @@ class ManagerSettings(Settings):
         unit="image reference",
         default="",
     )
-    log_format: LogFormat = setting(
-        "How the log looks: JSON lines for programs, text for people, auto by whether stderr is a terminal.",
-        unit="auto, json or text",
-        default="auto",
-    )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
-        "The least that is logged.", unit="DEBUG, INFO, WARNING or ERROR", default="INFO"
-    )
+    log_format: LogFormat = log_format_setting()
+    log_level: LogLevel = log_level_setting()
 
 
 def serve(settings: ManagerSettings) -> None:

@@ -13,6 +13,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 Logger: TypeAlias = structlog.stdlib.BoundLogger
 LogFormat: TypeAlias = Literal["auto", "json", "text"]
+LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 def configure(log_format: LogFormat = "auto", *, level: str = "INFO", stream: TextIO | None = None) -> None:

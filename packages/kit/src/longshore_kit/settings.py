@@ -29,6 +29,20 @@ def setting(meaning: str, *, unit: str, default: Any = PydanticUndefined, **limi
     return Field(default=default, description=meaning, json_schema_extra={"unit": unit}, **limits)
 
 
+def log_format_setting() -> Any:  # noqa: ANN401 - as `setting`
+    """`log_format: LogFormat`, the same for every program that logs."""
+    return setting(
+        "How the log looks: JSON lines for programs, text for people, auto by whether stderr is a terminal.",
+        unit="auto, json or text",
+        default="auto",
+    )
+
+
+def log_level_setting() -> Any:  # noqa: ANN401 - as `setting`
+    """`log_level: LogLevel`, the same for every program that logs."""
+    return setting("The least that is logged.", unit="DEBUG, INFO, WARNING or ERROR", default="INFO")
+
+
 def _boolean(value: object) -> object:
     if isinstance(value, str):
         if value not in {"true", "false"}:

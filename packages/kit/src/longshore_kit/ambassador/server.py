@@ -11,14 +11,14 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import waitress.server
 
 from longshore_kit.ambassador.app import Waiting, create_app, create_health_app
 from longshore_kit.errors import SettingsError
-from longshore_kit.logs import LogFormat, configure, get_logger
-from longshore_kit.settings import Boolean, Settings, setting
+from longshore_kit.logs import LogFormat, LogLevel, configure, get_logger
+from longshore_kit.settings import Boolean, Settings, log_format_setting, log_level_setting, setting
 from longshore_kit.signals import stop_on_signals
 from longshore_kit.source import Source
 
@@ -65,14 +65,8 @@ class AmbassadorSettings(Settings):
         unit="true or false",
         default=False,
     )
-    log_format: LogFormat = setting(
-        "How the log looks: JSON lines for programs, text for people, auto by whether stderr is a terminal.",
-        unit="auto, json or text",
-        default="auto",
-    )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
-        "The least that is logged.", unit="DEBUG, INFO, WARNING or ERROR", default="INFO"
-    )
+    log_format: LogFormat = log_format_setting()
+    log_level: LogLevel = log_level_setting()
 
 
 def serve(source: Source, settings: AmbassadorSettings) -> None:
