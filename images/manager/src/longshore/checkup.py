@@ -8,21 +8,22 @@ import contextlib
 import enum
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from longshore.local import Ambassador, LocalQueue
+from longshore.local import LocalQueue, asked
 from longshore.queuefile import Queue
 from longshore.rights import PERSONS_RIGHTS, Right, managers_rights
-from longshore.source import HttpSource, Items
+from longshore.source import Items
 from longshore.state import Job, State
-from longshore_kit.errors import EngineError, LongshoreError, SettingsError
+from longshore_kit.errors import EngineError, LongshoreError
 from longshore_kit.logs import get_logger
 
 if TYPE_CHECKING:
-    from longshore.cluster import ClusterQueue, ManagerPod
+    from longshore.cluster import ClusterQueue, ManagerPod, Quota
 
 OLDEST: Final = (1, 31)
 """The oldest Kubernetes that has all that a Job of ours asks for."""
@@ -51,39 +52,33 @@ def of_machine(local: LocalQueue, environ: Mapping[str, str]) -> Iterator[Findin
     with contextlib.closing(local.engine()) as engine:
         yield _tried("worker", lambda: engine.check(local.sample_bundle(engine)), "it can be started here")
     yield _tried("state folder", local.prepare, str(local.state_folder))
-    yield _of_source(functools.partial(_ambassador, local, environ))
-
-
-@contextlib.contextmanager
-def _ambassador(local: LocalQueue, environ: Mapping[str, str]) -> Iterator[Items]:
-    ambassador = Ambassador(local, environ, get_logger("longshore.doctor"))
-    with contextlib.ExitStack() as stack:
-        stack.callback(ambassador.stop)
-        yield stack.enter_context(contextlib.closing(HttpSource(ambassador.start())))
-        if ambassador.misuse:
-            raise SettingsError(f"the ambassador refuses its settings:\n{ambassador.misuse}")
+    yield _of_source(lambda: asked(local, environ, get_logger("longshore.doctor")))
 
 
 def of_cluster(found: "ClusterQueue") -> Iterator[Finding]:
     """A queue of a cluster, with the rights of who looks."""
-    yield _of_version(found)
+    yield from _looked("cluster", lambda: [_of_version(found.version())])
     for commands, rights in PERSONS_RIGHTS.items():
-        yield _of_rights(f"your rights for {commands}", rights, found.may, "ask for them, or see with others'")
-    try:
-        manager = found.manager()
-    except EngineError as exc:
-        yield Finding(Health.UNKNOWN, "manager", str(exc))
-    else:
-        yield _of_manager(manager)
-        yield from _of_managers_rights(found, manager)
+        part, advice = f"your rights for {commands}", "ask for them, or see with others'"
+        yield from _looked(part, functools.partial(_of_rights, part, rights, found.may, advice))
+    yield from _looked("manager", lambda: _of_manager(found, found.manager()))
     yield _of_source(found.source)
-    yield _of_items(found)
+    yield from _looked("items", lambda: [_of_items(list(found.engine.jobs().values()))])
     if found.queue is None:
         yield Finding(Health.UNKNOWN, "worker", "the queue file can't be seen: there is no release, or no right to it")
     else:
-        yield _of_worker(found)
-        yield from (_of_claim(found, name) for name in _claims(found.queue))
-    yield from _of_quotas(found)
+        yield from _looked("worker", lambda: [_of_worker(found)])
+        for name in _claims(found.queue):
+            yield from _looked(f"claim {name}", functools.partial(_of_claim, found, name))
+    yield from _looked("quota", lambda: _of_quotas(found.quotas()))
+
+
+def _looked(part: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """What there is to say of a part; that it can't be looked at is all, where that is so."""
+    try:
+        yield from list(look())
+    except EngineError as exc:
+        yield Finding(Health.UNKNOWN, part, str(exc))
 
 
 def _tried(part: str, do: Callable[[], object], words: str) -> Finding:
@@ -106,19 +101,17 @@ def _of_source(opened: Callable[[], AbstractContextManager[Items]]) -> Finding:
     return Finding(Health.OK, "source", f"{found}{waits}")
 
 
-def _of_items(found: "ClusterQueue") -> Finding:
-    try:
-        jobs = list(found.engine.jobs().values())
-    except EngineError as exc:
-        return Finding(Health.UNKNOWN, "items", str(exc))
+def _of_items(jobs: Sequence[Job]) -> Finding:
     stuck = [job for job in jobs if job.state is State.STARTING and job.reason]
     failed = [job for job in jobs if job.state is State.FAILED]
     if stuck:
         return Finding(Health.WRONG, "items", f"{len(stuck)} do not start; {_told_of(stuck)}")
     if failed and not any(job.state is State.DONE for job in jobs):
         return Finding(Health.WRONG, "items", f"none is done, {len(failed)} failed; {_told_of(failed)}")
-    counts = [f"{number} {state}" for state in State if (number := sum(job.state is state for job in jobs))]
-    return Finding(Health.OK, "items", ", ".join(counts) or "none has a Job yet")
+    counts = Counter(job.state for job in jobs)
+    return Finding(
+        Health.OK, "items", ", ".join(f"{counts[one]} {one}" for one in State if counts[one]) or "no Job yet"
+    )
 
 
 def _told_of(jobs: Sequence[Job]) -> str:
@@ -126,11 +119,7 @@ def _told_of(jobs: Sequence[Job]) -> str:
     return f"the last: {last.item}: {' '.join(last.reason.split())}"
 
 
-def _of_version(found: "ClusterQueue") -> Finding:
-    try:
-        version = found.version()
-    except EngineError as exc:
-        return Finding(Health.UNKNOWN, "cluster", str(exc))
+def _of_version(version: str) -> Finding:
     numbers = re.match(r"v(\d+)\.(\d+)", version)
     if numbers is None:
         return Finding(Health.UNKNOWN, "cluster", f"it says that it is {version!r}")
@@ -140,43 +129,41 @@ def _of_version(found: "ClusterQueue") -> Finding:
     return Finding(Health.OK, "cluster", version)
 
 
-def _of_rights(part: str, rights: Sequence[Right], may: Callable[[Right], bool], advice: str) -> Finding:
-    try:
-        lacking = [str(right) for right in rights if not may(right)]
-    except EngineError as exc:
-        return Finding(Health.UNKNOWN, part, str(exc))
+def _of_rights(part: str, rights: Sequence[Right], may: Callable[[Right], bool], advice: str) -> Iterator[Finding]:
+    lacking = [str(right) for right in rights if not may(right)]
     if lacking:
-        return Finding(Health.WRONG, part, f"not allowed: {', '.join(lacking)}; {advice}")
-    return Finding(Health.OK, part, f"{len(rights)} of {len(rights)}")
+        yield Finding(Health.WRONG, part, f"not allowed: {', '.join(lacking)}; {advice}")
+    else:
+        yield Finding(Health.OK, part, f"{len(rights)} of {len(rights)}")
 
 
-def _of_manager(manager: "ManagerPod | None") -> Finding:
+def _of_manager(found: "ClusterQueue", manager: "ManagerPod | None") -> Iterator[Finding]:
     if manager is None:
-        return Finding(Health.WRONG, "manager", "no manager is running: helm status says what became of the release")
+        yield Finding(Health.WRONG, "manager", "no manager is running: helm status says what became of the release")
+        return
     if not manager.is_up:
-        return Finding(Health.WRONG, "manager", f"pod {manager.name}: {manager.trouble or 'it is still starting'}")
-    return Finding(Health.OK, "manager", f"pod {manager.name}")
+        yield Finding(Health.WRONG, "manager", f"pod {manager.name}: {manager.trouble or 'it is still starting'}")
+    else:
+        yield Finding(Health.OK, "manager", f"pod {manager.name}")
+    if found.queue is not None:
+        part = f"rights of {manager.account}"
+        rights = managers_rights(found.queue.spec.worker.payload)
+        yield from _looked(part, functools.partial(_of_managers_rights, found, part, rights, manager.account))
 
 
-def _of_managers_rights(found: "ClusterQueue", manager: "ManagerPod | None") -> Iterator[Finding]:
-    if manager is None or found.queue is None:
-        return
-    part = f"rights of {manager.account}"
-    if not found.may(Right("create", "subjectaccessreviews", "authorization.k8s.io")):
-        yield Finding(
-            Health.UNKNOWN, part, "you may not ask for those of others; the manager's log tells what is refused"
-        )
-        return
-    rights = managers_rights(found.queue.spec.worker.payload)
-    may = functools.partial(found.may, account=manager.account)
-    yield _of_rights(part, rights, may, "the chart's Role has them all (rbac.create)")
+def _of_managers_rights(found: "ClusterQueue", part: str, rights: Sequence[Right], account: str) -> Iterator[Finding]:
+    if found.may(Right("create", "subjectaccessreviews", "authorization.k8s.io")):
+        may = functools.partial(found.may, account=account)
+        yield from _of_rights(part, rights, may, "the chart's Role has them all (rbac.create)")
+    else:
+        told = "you may not ask for those of others; the manager's log tells what is refused"
+        yield Finding(Health.UNKNOWN, part, told)
 
 
 def _of_worker(found: "ClusterQueue") -> Finding:
     if not found.may(Right("create", "jobs", "batch")) or not found.may(Right("create", "pods")):
-        return Finding(
-            Health.UNKNOWN, "worker", "you may not create Jobs and pods, so whether one is let in can't be tried"
-        )
+        told = "you may not create Jobs and pods, so whether one is let in can't be tried"
+        return Finding(Health.UNKNOWN, "worker", told)
     return _tried("worker", found.try_worker, "the cluster would take its Job and its pod (a dry run)")
 
 
@@ -185,24 +172,22 @@ def _claims(queue: Queue) -> list[str]:
     return sorted({claim.claim_name for claim in claims if claim})
 
 
-def _of_claim(found: "ClusterQueue", name: str) -> Finding:
+def _of_claim(found: "ClusterQueue", name: str) -> Iterator[Finding]:
+    part = f"claim {name}"
+    if not found.may(Right("get", "persistentvolumeclaims")):
+        yield Finding(Health.UNKNOWN, part, "you may not see claims")
+        return
     try:
         phase = found.claim_phase(name)
     except EngineError as exc:
-        health = Health.WRONG if found.may(Right("get", "persistentvolumeclaims")) else Health.UNKNOWN
-        return Finding(health, f"claim {name}", str(exc))
-    if phase == "Lost":
-        return Finding(Health.WRONG, f"claim {name}", "its volume is lost")
-    # Pending may mean nothing but that it waits for its first pod.
-    return Finding(Health.OK, f"claim {name}", phase)
-
-
-def _of_quotas(found: "ClusterQueue") -> Iterator[Finding]:
-    try:
-        quotas = found.quotas()
-    except EngineError as exc:
-        yield Finding(Health.UNKNOWN, "quota", str(exc))
+        yield Finding(Health.WRONG, part, str(exc))
         return
+    # Pending may mean nothing but that it waits for its first pod.
+    lost = phase == "Lost"
+    yield Finding(Health.WRONG if lost else Health.OK, part, "its volume is lost" if lost else phase)
+
+
+def _of_quotas(quotas: "Sequence[Quota]") -> Iterator[Finding]:
     for quota in quotas:
         used_up = [line for line in quota.lines if line.is_used_up]
         lines = ", ".join(f"{line.resource} {line.used} of {line.hard}" for line in used_up or quota.lines)

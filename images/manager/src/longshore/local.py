@@ -22,6 +22,7 @@ from longshore.ledger import FileLedger
 from longshore.manifests import Bundle, bundle_for, sample_item
 from longshore.names import job_name
 from longshore.queuefile import Queue, source_variables
+from longshore.source import HttpSource
 from longshore_kit.errors import SettingsError
 from longshore_kit.logs import Logger
 
@@ -225,3 +226,20 @@ class Ambassador:
 
     def _last_words(self) -> str:
         return self.log_path.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
+
+
+@contextlib.contextmanager
+def asked(local: LocalQueue, environ: Mapping[str, str], log: Logger) -> Iterator[HttpSource]:
+    """
+    The queue's source, through an ambassador of our own for the moment of a look.
+
+    Raises:
+        SettingsError: the queue's source has no ambassador here, or it refuses its settings.
+    """
+    local.prepare()
+    ambassador = Ambassador(local, environ, log)
+    with contextlib.ExitStack() as stack:
+        stack.callback(ambassador.stop)
+        yield stack.enter_context(contextlib.closing(HttpSource(ambassador.start())))
+        if ambassador.misuse:
+            raise SettingsError(f"the ambassador refuses its settings:\n{ambassador.misuse}")

@@ -10,7 +10,7 @@ import os
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -23,12 +23,12 @@ from longshore.checkup import Finding
 from longshore.cli.common import KUBECTL, StateOption, VolumeOption, command_line, program
 from longshore.engines.base import Engine
 from longshore.ledger import Ledger, NoLedger
-from longshore.local import Ambassador, LocalQueue, open_queue
+from longshore.local import LocalQueue, asked, open_queue
 from longshore.manifests import bundle_for
 from longshore.names import job_name
 from longshore.queuefile import Queue, load
 from longshore.rights import Right
-from longshore.source import HttpSource, Items
+from longshore.source import Items
 from longshore_kit.contract import name_problem
 from longshore_kit.errors import EngineError, ItemNotFound, SettingsError, SourceUnavailable
 from longshore_kit.logs import get_logger
@@ -248,19 +248,9 @@ class Here(Place):
         """As `Place.ledger`."""
         return self._local.ledger()
 
-    @contextmanager
-    def source(self) -> Iterator[Items]:
+    def source(self) -> AbstractContextManager[Items]:
         """As `Place.source`: through an ambassador of our own for the moment."""
-        self._local.prepare()
-        ambassador = Ambassador(self._local, os.environ, get_logger("longshore.look"))
-        source = HttpSource(ambassador.start())
-        try:
-            yield source
-            if ambassador.misuse:
-                raise SettingsError(f"the ambassador refuses its settings:\n{ambassador.misuse}")
-        finally:
-            source.close()
-            ambassador.stop()
+        return asked(self._local, os.environ, get_logger("longshore.look"))
 
     def no_manager(self) -> str:
         """As `Place.no_manager`."""
