@@ -83,7 +83,7 @@ def done(release: Release) -> int:
 def until(release: Release, number: int) -> float:
     """When so many are complete."""
     while done(release) < number:
-        time.sleep(0.5)
+        time.sleep(0.5)  # a watch would take from what is measured
     return time.time()
 
 
@@ -100,7 +100,7 @@ def soonness(release: Release, asked: Asked, number: int) -> list[float]:
         appeared = time.time()
         (release.media / f"soon-{index:03d}").write_text("x")
         while len(asked.created()) == before:
-            time.sleep(0.02)
+            time.sleep(0.02)  # the audit log is a file that grows
         waits.append(max(asked.created().values()) - appeared)
     return waits
 
@@ -124,7 +124,7 @@ def main() -> None:
         manifests = [strip(job) for job in release.jobs().values()]
         user = f"system:serviceaccount:{namespace}:{release.name}-manager"
         requests = asked.by(user)
-        time.sleep(60)
+        time.sleep(60)  # the idle minute that is measured
         idle = asked.by(user).total() - requests.total()
         waits = soonness(release, asked, options.soon)
         with cluster.namespace() as other, tempfile.TemporaryDirectory() as second:

@@ -91,9 +91,9 @@ def test_a_source_that_goes_and_comes_back_is_seen_on_the_managers_pod(cluster: 
 
         for number in (1, 2):
             source.is_down = True
-            release.until("it to be missed", lambda: release.state().count("source unavailable") == number)  # noqa: B023
+            release.until("it to be missed", lambda: release.state().count("source unavailable") == number)  # noqa: B023 - asked within this turn
             source.is_down = False
-            release.until("it to be back", lambda: release.state().count("source available again") == number)  # noqa: B023
+            release.until("it to be back", lambda: release.state().count("source available again") == number)  # noqa: B023 - asked within this turn
         release.until("the events", lambda: told_twice(release))
 
     away, back = described_manager(release)

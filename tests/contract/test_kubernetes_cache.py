@@ -2,8 +2,7 @@
 
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +27,7 @@ from support.api_server import (
     resetting,
     telling,
 )
+from support.waiting import until
 
 PATH = "/apis/batch/v1/namespaces/ns/jobs"
 GONE = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version: 7 (8)"}
@@ -59,14 +59,6 @@ def bookmark(version: int) -> dict[str, Any]:
     """An event that only says how far the watch has come; of an object it has next to nothing."""
     metadata = {"resourceVersion": str(version), "creationTimestamp": None}
     return event("BOOKMARK", {"kind": "Job", "apiVersion": "batch/v1", "metadata": metadata, "spec": {}, "status": {}})
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait for another thread; ten seconds are far more than it ever takes."""
-    end = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < end, "waited for in vain"
-        time.sleep(0.002)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Events on the wire, against an API server that forgets, refuses, hangs and has them already."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -15,6 +14,7 @@ from longshore.state import Job, State
 from longshore_kit.errors import EngineUnavailable
 from support.api_server import ApiServer, Handler, Request, Step, asking, cutting, refusing, replying, resetting
 from support.queues import job_for
+from support.waiting import until
 
 PATH = "/api/v1/namespaces/ns/events"
 POD = Reference("v1", "Pod", "q-manager-1", "u-1")
@@ -46,14 +46,6 @@ FORBIDDEN = refusing(403, "Forbidden", "events is forbidden")
 def failed(item: str) -> Job:
     """A Job whose one attempt failed."""
     return job_for(item, State.FAILED, attempt=1, reason="disk full")
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait for another thread; ten seconds are far more than it ever takes."""
-    end = time.monotonic() + 10
-    while not is_so():
-        assert time.monotonic() < end, "waited for in vain"
-        time.sleep(0.002)
 
 
 # --- one Event

@@ -84,7 +84,7 @@ class Container:
         while words not in (log := self.log()):
             assert self.state()["Running"], f"it ended:\n{log}"
             assert time.monotonic() < until, f"no {words!r} in {START_SECONDS:.0f} s:\n{log}"
-            time.sleep(0.05)
+            time.sleep(0.05)  # docker logs can be followed, but not until words or an end, whichever is first
 
 
 class Run(Protocol):

@@ -121,7 +121,7 @@ def _until_there(api: Api, path: str) -> None:
         except NotThere:
             if time.monotonic() > until:
                 raise
-            time.sleep(0.1)
+            time.sleep(0.1)  # see above
         else:
             return
 

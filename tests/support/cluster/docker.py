@@ -44,4 +44,4 @@ def _until_it_answers(process: "subprocess.Popen[bytes]", log: Path) -> None:
     while not _answers():
         if process.poll() is not None or time.monotonic() > until:
             raise tools.Missing(f"dockerd did not start:\n{log.read_text(errors='replace')[-1000:]}")
-        time.sleep(0.2)
+        time.sleep(0.2)  # a daemon tells nobody that it answers

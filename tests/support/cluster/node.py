@@ -113,7 +113,7 @@ class Node:
         until = time.monotonic() + STOP_SECONDS
         # The API server ends last, and a new one can't start while it does.
         while any(_lives(pid) for pid in self._pids()) and time.monotonic() < until:
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(_PAUSE_SECONDS)  # they may be another process's children, whose end tells us nothing
         for pid in self._pids():
             _signal(pid, signal.SIGKILL)
         for pid in self._shims():
@@ -356,7 +356,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
                 raise tools.Missing(f"{', '.join(ended)} ended while waiting for {what}:\n{tail}")
             if time.monotonic() > until:
                 raise tools.Missing(f"waited {START_SECONDS:.0f} s for {what}; see {self.folder}/log")
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(_PAUSE_SECONDS)  # no part of a node tells us when it answers
 
     def _answers(self) -> bool:
         return self._get("/readyz") == b"ok"

@@ -128,7 +128,7 @@ class Release:
         until = time.monotonic() + seconds
         while not is_so():
             assert time.monotonic() < until, f"waited for {what}\n{self.state()}"
-            time.sleep(0.5)
+            time.sleep(0.5)  # any of many things may make it so: asked as a person would
 
     def state(self) -> str:
         """What a person would look at."""

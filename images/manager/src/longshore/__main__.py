@@ -24,8 +24,8 @@ def manager() -> None:
     """
     # The extra `kubernetes` is needed from here on, which a laptop has not.
     try:
-        from longshore.service import ManagerSettings, serve  # noqa: PLC0415
-        from longshore.trial import try_one  # noqa: PLC0415
+        from longshore.service import ManagerSettings, serve  # noqa: PLC0415 - see above
+        from longshore.trial import try_one  # noqa: PLC0415 - the same
     except ModuleNotFoundError as exc:
         words = f"{exc.name} is not installed: longshore-manager needs longshore with its extra [kubernetes]"
         print(words, file=sys.stderr)  # noqa: T201 - no log yet

@@ -110,7 +110,7 @@ def _of_items(jobs: Sequence[Job]) -> Finding:
         return Finding(Health.WRONG, "items", f"none is done, {len(failed)} failed; {_told_of(failed)}")
     counts = Counter(job.state for job in jobs)
     return Finding(
-        Health.OK, "items", ", ".join(f"{counts[one]} {one}" for one in State if counts[one]) or "no Job yet"
+        Health.OK, "items", ", ".join(f"{counts[one]} {one}" for one in State if counts[one]) or "none has a Job yet"
     )
 
 

@@ -1,8 +1,8 @@
 """Starting items: each is asked of the source, and its Job created, several side by side.
 
 Owns which starts are under way, and which items could not be started just now, why, and when they are tried again:
-one item that can't be read, or not be made a Job of, must hold up no other. That memory is all there is beside the
-Jobs; losing it only means trying sooner.
+one item that can't be read, or not be made a Job of, must hold up no other. Where no Job can be made, for whichever
+item, it pauses them all. That memory is all there is beside the Jobs; losing it only means trying sooner.
 """
 
 import threading

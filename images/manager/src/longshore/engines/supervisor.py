@@ -319,7 +319,7 @@ class _Supervisor:
         text = json.dumps(asdict(self.status))
         while not _is_written(self.folder / STATUS, text, durable=self.status.is_final):
             # A full disk, most likely: an outcome that is not written would be lost, so it waits for room.
-            time.sleep(_RETRY_SECONDS)
+            time.sleep(_RETRY_SECONDS)  # there is no event for room on a disk
         with contextlib.suppress(OSError):
             os.write(self.notify, CHANGED)
 

@@ -274,7 +274,7 @@ def _left_of(session: int) -> tuple[str, ...]:
     """Processes of the session that are still there after a moment to end in."""
     until = time.monotonic() + _SETTLE_SECONDS
     while (left := _members(session)) and time.monotonic() < until:
-        time.sleep(0.02)
+        time.sleep(0.02)  # the kernel tells nobody of the end of processes that are not one's children
     return tuple(left.values())
 
 

@@ -59,7 +59,7 @@ EVENTS_MAX: Final = 500
 """Read at once: more Jobs than that without a pod have the same reason."""
 SLIM_AFTER_SECONDS: Final = 60.0
 """A done Job keeps its pod for so long: its log can be read a while, and a burst of short workers is not held up by the
-deletion of those that have ended, which costs a node as much as their start (bench/cluster_rates.py)."""
+deletion of those that have ended (bench/cluster_rates.py has the rate)."""
 RECORD_AFTER_SECONDS: Final = 60.0
 """A finished Job whose pod is not seen after so long has none any more: somebody, or its node, was faster."""
 HALF_MADE_SECONDS: Final = 120.0
@@ -71,7 +71,6 @@ _DRY_RUN: Final = {"dryRun": "All", "fieldValidation": "Strict"}
 class _Event(msgspec.Struct, rename="camel"):
     metadata: Metadata
     involved_object: Owner
-    reason: str = ""
     message: str = ""
     last_timestamp: datetime | None = None
 
