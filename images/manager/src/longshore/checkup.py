@@ -109,9 +109,8 @@ def _of_items(jobs: Sequence[Job]) -> Finding:
     if failed and not any(job.state is State.DONE for job in jobs):
         return Finding(Health.WRONG, "items", f"none is done, {len(failed)} failed; {_told_of(failed)}")
     counts = Counter(job.state for job in jobs)
-    return Finding(
-        Health.OK, "items", ", ".join(f"{counts[one]} {one}" for one in State if counts[one]) or "none has a Job yet"
-    )
+    told = ", ".join(f"{counts[state]} {state}" for state in State if counts[state])
+    return Finding(Health.OK, "items", told or "none has a Job yet")
 
 
 def _told_of(jobs: Sequence[Job]) -> str:

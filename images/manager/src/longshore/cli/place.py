@@ -131,7 +131,7 @@ def placed(command: Callable[..., None]) -> Callable[..., None]:
         command(where=where, **given)
 
     kept = [parameter for name, parameter in own.parameters.items() if name != "where"]
-    wrapper.__signature__ = own.replace(parameters=[*kept, *options])  # type: ignore[attr-defined] - what typer reads
+    wrapper.__signature__ = own.replace(parameters=[*kept, *options])  # type: ignore[attr-defined]  # what typer reads
     wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in (*kept, *options)}
     return wrapper
 
