@@ -50,7 +50,7 @@ cluster-up: env ## Start a real Kubernetes on this machine, and print its KUBECO
 cluster-down: env ## Stop it.
 	@PYTHONPATH=tests $(RUN)/python -m support.cluster.cluster down
 
-IMAGES := manager ambassador-nfs worker-ffmpeg
+IMAGES := manager ambassador-nfs ambassador-s3 ambassador-redis ambassador-kafka worker-ffmpeg worker-script
 REGISTRY ?=
 TAG ?= 0.1.0
 BASE_IMAGE ?= python:3.13-slim-trixie

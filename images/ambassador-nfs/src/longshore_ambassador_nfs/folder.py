@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from longshore_ambassador_nfs.patterns import Place
 from longshore_ambassador_nfs.settling import Sighting
+from longshore_kit.globs import Place
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import os
 from dataclasses import dataclass, field
 
-from longshore_ambassador_nfs.patterns import Place
 from longshore_ambassador_nfs.reports import Reports
+from longshore_kit.globs import Place
 
 
 @dataclass

@@ -5,23 +5,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from longshore_ambassador_nfs.patterns import Selection
 from longshore_kit.ambassador import AmbassadorSettings
-from longshore_kit.settings import TextList, setting
-
-
-def _patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    Selection(patterns)
-    return patterns
+from longshore_kit.globs import Globs
+from longshore_kit.settings import setting
 
 
 def _relative(path: str | None) -> str | None:
     if path is not None and ("\0" in path or any(part in {"", ".", ".."} for part in path.split("/"))):
         raise ValueError("it must be a path below the folder, without a slash at its beginning and without `..`")
     return path
-
-
-Globs = Annotated[TextList, AfterValidator(_patterns)]
 
 
 class NfsSettings(AmbassadorSettings):

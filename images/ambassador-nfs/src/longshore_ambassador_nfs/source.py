@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from longshore_ambassador_nfs.paths import SKIPPED_ERRORS, NotAnItem, item_status, join
-from longshore_ambassador_nfs.patterns import Selection
 from longshore_ambassador_nfs.walk import Tree
 from longshore_kit.contract import Item, ItemList
 from longshore_kit.errors import ItemNotFound, SourceUnavailable
+from longshore_kit.globs import Selection
 
 # RFC 3339 has four digits for a year; file systems reach further (292 billion years on btrfs).
 _FIRST_SECOND: Final = int(datetime(1, 1, 1, tzinfo=UTC).timestamp())

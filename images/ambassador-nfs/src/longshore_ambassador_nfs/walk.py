@@ -16,11 +16,11 @@ from typing import Final
 
 from longshore_ambassador_nfs.folder import Folder, Stamp
 from longshore_ambassador_nfs.paths import GONE_ERRORS, SKIPPED_ERRORS, NotAnItem, item_status, join
-from longshore_ambassador_nfs.patterns import Place, Selection
 from longshore_ambassador_nfs.reports import Reports
 from longshore_ambassador_nfs.scan import scan
 from longshore_ambassador_nfs.settling import Settling, Sighting
 from longshore_kit.errors import SourceUnavailable
+from longshore_kit.globs import Place, Selection
 
 RACY_SECONDS: Final = 3.0
 """A folder that changed so recently may change again without a new stamp: file systems count in steps of up to two

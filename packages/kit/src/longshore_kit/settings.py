@@ -2,7 +2,8 @@
 
 Each field names its variable by its own name in capitals (`poll_seconds` → `POLL_SECONDS`) and says its meaning, unit
 and reason in its description; from those the README's table is made. A bad value stops the start, and the error
-names every bad variable. Refused: booleans other than true and false, and secrets as plain values (`secret_file`).
+names every bad variable. A `Secret` may also come from a file (`REDIS_PASSWORD_FILE`), and is shown by no repr, log or
+error. Refused: booleans other than true and false.
 
     class ExampleSettings(Settings):
         media_path: Path = setting(MEANING, unit="folder")
@@ -10,11 +11,12 @@ names every bad variable. Refused: booleans other than true and false, and secre
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from textwrap import wrap
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -70,6 +72,10 @@ Boolean = Annotated[bool, BeforeValidator(_boolean)]
 TextList = Annotated[tuple[str, ...], BeforeValidator(_text_list)]
 """One text, or a JSON list of texts: `**/*.mp4` or `["**/*.mp4", "**/*.mov"]`."""
 
+Secret = SecretStr | None
+"""What nobody may see: the variable itself, as a Kubernetes Secret sets it, or `…_FILE` with the path of a file."""
+_FILE: Final = "_file"
+
 
 class Settings(BaseModel):
     """The base of every image's settings."""
@@ -85,11 +91,24 @@ class Settings(BaseModel):
             SettingsError: one or more variables are missing or wrong; the message has a line for each.
         """
         given = {name: environ[name.upper()] for name in cls.model_fields if environ.get(name.upper())}
+        problems: list[str] = []
+        for name in cls._secrets():
+            try:
+                given |= _from_file(name, given, environ)
+            except SettingsError as exc:
+                problems.append(str(exc))
         try:
-            return cls.model_validate(given)
+            settings = cls.model_validate(given)
         except ValidationError as exc:
-            lines = [_problem(cls, error, given) for error in exc.errors()]
-            raise SettingsError("\n".join(dict.fromkeys(lines))) from exc
+            problems += [_problem(cls, error, given) for error in exc.errors()]
+            raise SettingsError("\n".join(dict.fromkeys(problems))) from exc
+        if problems:
+            raise SettingsError("\n".join(problems))
+        return settings
+
+    @classmethod
+    def _secrets(cls) -> Iterator[str]:
+        return (name for name, field in cls.model_fields.items() if field.annotation == Secret)
 
     @classmethod
     def help(cls, program: str) -> str:
@@ -111,6 +130,20 @@ class Settings(BaseModel):
         return "\n".join(rows) + "\n"
 
 
+def _from_file(name: str, given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """A secret whose file is named, if one is; an editor's newline at its end is none of it."""
+    variable = (name + _FILE).upper()
+    path = environ.get(variable)
+    if not path:
+        return {}
+    if name in given:
+        raise SettingsError(f"{name.upper()} and {variable} are both set: keep one")
+    try:
+        return {name: Path(path).read_text(encoding="utf-8").rstrip("\r\n")}
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{variable}={path!r}: can't be read: {getattr(exc, 'strerror', None) or exc}") from exc
+
+
 def _problem(cls: type[Settings], error: Any, given: Mapping[str, str]) -> str:  # noqa: ANN401 - pydantic_core.ErrorDetails
     if not error["loc"]:  # a rule over several fields, which names them in its message
         return str(error["msg"]).removeprefix("Value error, ")
@@ -119,6 +152,8 @@ def _problem(cls: type[Settings], error: Any, given: Mapping[str, str]) -> str: 
     if error["type"] == "missing":
         return f"{name.upper()} is not set: expected {_unit(field)}. {field.description}"
     reason = str(error["msg"]).removeprefix("Value error, ")
+    if name in cls._secrets():
+        return f"{name.upper()} is set to something else than {_unit(field)} ({reason})"
     return f"{name.upper()}={given.get(name)!r}: expected {_unit(field)} ({reason})"
 
 

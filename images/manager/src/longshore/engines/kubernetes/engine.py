@@ -1,8 +1,8 @@
 """The engine: one queue's Jobs in one namespace, through the API server.
 
-Owns which calls make, end and slim a Job, and in which order; decides nothing about items. Finished Jobs are made to
-say everything themselves, then their pods go: that keeps a thousand of them cheap. Refuses nothing of a manifest that
-the API server takes.
+Owns which calls make, end and slim a Job, and in which order (payloads.py: its data); decides nothing about items.
+Finished Jobs are made to say everything themselves, then their pods go: that keeps a thousand of them cheap. Refuses
+nothing of a manifest that the API server takes.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
-from urllib.parse import quote
 
 import msgspec
 
@@ -31,6 +30,7 @@ from longshore.engines.kubernetes.objects import (
     pod_due,
     record_annotations,
 )
+from longshore.engines.kubernetes.payloads import Payloads
 from longshore.manifests import (
     DIGEST_ANNOTATION,
     ITEM_ANNOTATION,
@@ -39,7 +39,6 @@ from longshore.manifests import (
     REFUSED_ANNOTATION,
     Bundle,
     Layout,
-    Manifest,
 )
 from longshore.names import job_name
 from longshore.podtemplate import CONTAINER
@@ -64,7 +63,6 @@ RECORD_AFTER_SECONDS: Final = 60.0
 """A finished Job whose pod is not seen after so long has none any more: somebody, or its node, was faster."""
 HALF_MADE_SECONDS: Final = 120.0
 """A Job that has no data after so long was made by somebody who has ended: a request is given up before."""
-_PAYLOAD_TRIES: Final = 3
 _DRY_RUN: Final = {"dryRun": "All", "fieldValidation": "Strict"}
 
 
@@ -88,10 +86,6 @@ class _Events(msgspec.Struct):
     items: list[_Event]
 
 
-class _Object(msgspec.Struct):
-    metadata: Metadata
-
-
 class KubernetesEngine:
     """The Jobs of one queue. Methods may be called by several threads."""
 
@@ -106,6 +100,7 @@ class KubernetesEngine:
     ) -> None:
         self._api: Final = api
         self._queue: Final = queue
+        self._payloads: Final = Payloads(api)
         self._mounts: Final = dict(mounts)
         self._clock: Final = clock or api.now
         self._slim_after_seconds: Final = slim_after_seconds
@@ -385,7 +380,7 @@ class KubernetesEngine:
             raise EngineFull(str(exc)) from exc
         if bundle.payload:
             try:
-                self._make_payload(bundle.payload, made.metadata)
+                self._payloads.make(bundle.payload, made.metadata)
             except EngineError:
                 with contextlib.suppress(EngineError):
                     self._api.delete(self._job_path(bundle.name), made.metadata.uid, propagation="Foreground")
@@ -424,38 +419,7 @@ class KubernetesEngine:
         self._jobs.put(data)
         ours = bundle.job["metadata"]["annotations"].get(PAYLOAD_ANNOTATION)
         if bundle.payload and there.annotations.get(PAYLOAD_ANNOTATION) == ours and not there.deletion_timestamp:
-            self._make_payload(bundle.payload, there)
-
-    def _make_payload(self, payload: Manifest, job: Metadata) -> None:
-        path = self._payload_path(f"{payload['kind']}/{payload['metadata']['name']}")
-        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job.name, "uid": job.uid, "controller": True}
-        owned = {**payload, "metadata": {**payload["metadata"], "ownerReferences": [owner]}}
-        for _ in range(_PAYLOAD_TRIES):
-            try:
-                self._api.create(path.rsplit("/", 1)[0], owned)
-            except Conflict:
-                if self._has_payload(path, job):
-                    return  # ours, and the reply was lost
-            except Forbidden as exc:
-                raise EngineFull(f"the item's data could not be stored: {exc}") from exc
-            except Invalid as exc:
-                raise EngineError(f"the item's data could not be stored: {exc}") from exc
-            else:
-                return
-        raise EngineUnavailable(f"the item's data could not be stored: {path} is made again and again by somebody else")
-
-    def _has_payload(self, path: str, job: Metadata) -> bool:
-        """Whether the Job has its data; what an earlier Job of its name has left goes, as that Job has."""
-        try:
-            there = self._api.read(path, _Object).metadata
-        except NotThere:
-            return False
-        if any(owner.uid == job.uid for owner in there.owner_references):
-            return True
-        if QUEUE_LABEL not in there.labels:
-            raise EngineError(f"{path} is there, and is not ours: rename it, or the item")
-        self._api.delete(path, there.uid, propagation="Background")
-        return False
+            self._payloads.make(bundle.payload, there)
 
     def _is_half_made(self, one: JobObject, *, is_late: bool) -> bool:
         """Whether whoever made the Job ended before its data was made, long enough ago to be gone."""
@@ -466,16 +430,12 @@ class KubernetesEngine:
         if is_known or payload is None or (age < HALF_MADE_SECONDS and not is_late):
             return False
         try:
-            is_whole = self._has_payload(self._payload_path(payload), one.metadata)
+            is_whole = self._payloads.has(payload, one.metadata)
         except Forbidden:
             return False  # made by another Role, for another kind: nobody knows
         if is_whole:
             self._whole.add(uid)
         return not is_whole
-
-    def _payload_path(self, payload: str) -> str:
-        kind, _, name = payload.partition("/")
-        return f"{self._path('v1', 'configmaps' if kind == 'ConfigMap' else 'secrets')}/{quote(name)}"
 
     def _job_path(self, name: str) -> str:
         return f"{self._path('batch/v1', 'jobs')}/{name}"

@@ -1,4 +1,4 @@
-"""Which paths are items: globs, seen from one folder at a time, so that a walk never enters a folder in vain.
+"""Which paths, or keys, are items: globs, seen from one folder at a time, so that a walk enters no folder in vain.
 
 A pattern is the whole path from the root: `*.mp4` is the root's own files, `**/*.mp4` those of every folder. `**` is
 any number of folders, none too; `*`, `?` and `[…]` stay within one name; `{mp4,mov}` is either. Case counts.
@@ -11,7 +11,11 @@ import fnmatch
 import re
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
+
+from pydantic import AfterValidator
+
+from longshore_kit.settings import TextList
 
 Parts: TypeAlias = tuple[str, ...]
 """What is left of a pattern below some folder; never empty, and never `**` at its end."""
@@ -200,3 +204,12 @@ class Selection:
         for folder in folders:
             place = place.enter(folder) if place else None
         return place is not None and place.takes(name)
+
+
+def _checked(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    Selection(patterns)
+    return patterns
+
+
+Globs = Annotated[TextList, AfterValidator(_checked)]
+"""A setting: one pattern, or a JSON list of them."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from longshore_ambassador_nfs.patterns import BadPattern, Selection
+from longshore_kit.globs import BadPattern, Selection
 
 PARTS = st.one_of(
     st.just("**"),
