@@ -2,58 +2,25 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-import requests
 
 from images.ambassador_nfs.media import Media
 from longshore_kit.contract import quote_name
+from support.programs import Running, installed
+from support.programs import running as run_program
 
-COMMAND = Path(sys.executable).with_name("longshore-ambassador-nfs")
-
-
-@dataclass(frozen=True)
-class Running:
-    """The command, serving."""
-
-    url: str
-    process: subprocess.Popen[str]
-
-    def get(self, path: str, **headers: str) -> requests.Response:
-        return requests.get(self.url + path, headers=headers, timeout=10)
-
-    def stop(self) -> str:
-        """SIGTERM, and what the command logged in its life."""
-        self.process.send_signal(signal.SIGTERM)
-        _, log = self.process.communicate(timeout=10)
-        return log
+PROGRAM = "longshore-ambassador-nfs"
+COMMAND = installed(PROGRAM)
 
 
-@contextmanager
-def running(root: Path, **environ: str) -> Iterator[Running]:
-    """The command over `root`. The socket listens before it starts, so nobody has to wait for it."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        process = subprocess.Popen(
-            [COMMAND],
-            env={"MEDIA_PATH": str(root), "LISTEN_FD": str(listener.fileno()), "HEALTH_PORT": "0", **environ},
-            pass_fds=[listener.fileno()],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    try:
-        yield Running(url, process)
-    finally:
-        process.kill()
-        process.communicate()
+def running(root: Path, **environ: str) -> AbstractContextManager[Running]:
+    """The command over `root`."""
+    return run_program(PROGRAM, {"MEDIA_PATH": str(root), **environ})
 
 
 def test_items_are_served(media: Media) -> None:
