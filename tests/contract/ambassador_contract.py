@@ -118,8 +118,8 @@ class AmbassadorContract:
                     base_url=ambassador.url, session=session, timeout=60, excluded_checks=_beyond_openapi(case)
                 )
 
-        asked: Any = given(operation.as_strategy())(ask)
-        asked()
+        for_each: Any = given(operation.as_strategy())
+        for_each(ask)()
 
     def test_a_dead_store_is_503_until_it_lives(self, backend: Backend, ambassador: Running) -> None:
         """SIGKILL of the store: errors with a reason, never a shorter list; alive again, all is as before."""

@@ -1,7 +1,6 @@
 """ambassador-nfs keeps what every shipped ambassador keeps, over a real folder."""
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +40,6 @@ class TestNfsAmbassador(AmbassadorContract):
     """Every rule."""
 
     @pytest.fixture
-    def backend(self, tmp_path: Path) -> Iterator[FolderBackend]:
+    def backend(self, tmp_path: Path) -> FolderBackend:
         """An empty folder."""
         return FolderBackend(tmp_path)
