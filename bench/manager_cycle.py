@@ -43,6 +43,13 @@ class FixedItems:
         """One item."""
         return Item(name, {"path": name})
 
+    def wants_acks(self) -> bool:
+        """It does not."""
+        return False
+
+    def acknowledge(self, name: str) -> None:
+        """Never called."""
+
 
 def cpu(work: Callable[[], object]) -> float:
     """The median CPU seconds of one call."""

@@ -14,8 +14,10 @@ from structlog.testing import capture_logs
 
 from longshore import source as source_module
 from longshore.source import HttpSource, Timeouts
+from longshore_kit.ambassador import create_app
 from longshore_kit.contract import quote_name
 from longshore_kit.errors import ItemNotFound, SourceUnavailable
+from support.ambassadors import AckSource, MemorySource, serving
 from support.queues import NASTY_NAMES
 
 LIST = {"kind": "ItemList", "apiVersion": "v1"}
@@ -421,3 +423,46 @@ def test_the_environments_proxies_have_no_say(monkeypatch: pytest.MonkeyPatch) -
 
     with asking(lambda handler: handler.reply(body_of())) as client:
         assert client.list_items().names == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "wants"),
+    [
+        (200, b'{"kind":"SourceInfo","apiVersion":"v1","capabilities":["ack","more"]}', True),
+        (200, b'{"kind":"SourceInfo","apiVersion":"v1","capabilities":[]}', False),
+        (200, b'{"kind":"ItemList","apiVersion":"v1","items":[]}', False),
+        (200, b"<html>welcome</html>", False),
+        (404, b"", False),
+        (405, b"", False),
+    ],
+)
+def test_only_who_offers_it_is_told(code: int, body: bytes, wants: bool) -> None:
+    """What knows nothing of capabilities has none."""
+    with asking(lambda handler: handler.reply(body, code)) as client:
+        assert client.wants_acks() is wants
+
+
+def test_whether_it_wants_to_be_told_must_be_known() -> None:
+    """Could not ask is never "does not want"."""
+    with asking(lambda handler: handler.reply(b"", 503)) as client, pytest.raises(SourceUnavailable, match="503"):
+        client.wants_acks()
+
+
+@pytest.mark.parametrize("name", NASTY_NAMES, ids=repr)
+def test_a_done_item_is_told_by_its_encoded_name(name: str) -> None:
+    """The kit's own ambassador takes every name back as it was sent."""
+    store = AckSource(NASTY_NAMES)
+    with serving(create_app(store)) as url:
+        source = HttpSource(url)
+        source.acknowledge(name)
+        source.acknowledge(name)
+        wants = source.wants_acks()
+        source.close()
+
+    assert (wants, name in store.listed.names, len(store.listed.names)) == (True, False, len(NASTY_NAMES) - 1)
+
+
+def test_what_does_not_take_it_in_is_an_error() -> None:
+    """It is told again later."""
+    with serving(create_app(MemorySource(["a"]))) as url, pytest.raises(SourceUnavailable, match="answered 405"):
+        HttpSource(url).acknowledge("a")

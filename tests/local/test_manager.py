@@ -1,10 +1,8 @@
 """The manager's loop, tick by tick, over a source of the test's own and real processes."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,11 +14,13 @@ from longshore.manager import LISTING_MAX_SECONDS, Clock, Manager, SourcePoller,
 from longshore.manifests import Bundle
 from longshore.queuefile import Queue
 from longshore.starting import POSTPONED_FIRST_SECONDS
-from longshore.state import State
+from longshore.state import State, record_of
 from longshore_kit.contract import Item, ItemList
 from longshore_kit.errors import EngineError, EngineFull, EngineUnavailable, ItemNotFound, SourceUnavailable
 from longshore_kit.logs import get_logger
+from support.managers import AtOnce
 from support.queues import shell_queue
+from support.waiting import until
 
 
 class FakeItems:
@@ -32,6 +32,9 @@ class FakeItems:
         self.vanished: set[str] = set()
         self.unreadable: set[str] = set()
         self.poison: set[str] = set()
+        self.wants: bool = False
+        self.is_deaf = False
+        self.acknowledged: list[str] = []
 
     def list_items(self, *, wait_seconds: float = 0) -> ItemList:  # noqa: ARG002 - answers at once
         """The names, unless it is broken."""
@@ -49,6 +52,17 @@ class FakeItems:
             raise RuntimeError("a bug")
         return Item(name, {"path": name})
 
+    def wants_acks(self) -> bool:
+        """Whether it shrinks when told."""
+        return self.wants
+
+    def acknowledge(self, name: str) -> None:
+        """Shrink, unless it does not listen."""
+        if self.is_deaf:
+            raise SourceUnavailable("can't write now")
+        self.acknowledged.append(name)
+        self.names = tuple(one for one in self.names if one != name)
+
 
 class FakeClock:
     """Stands still until the test moves it."""
@@ -59,16 +73,6 @@ class FakeClock:
     def clock(self) -> Clock:
         """Both hands on the same time."""
         return Clock(lambda: self.now, lambda: self.now)
-
-
-class AtOnce(Executor):
-    """A pool that has done the work when it has taken it, so that a tick's starts are there after it."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Do it now."""
-        done: Future[Any] = Future()
-        done.set_result(fn(*args, **kwargs))
-        return done
 
 
 class OneManager:
@@ -316,7 +320,7 @@ def test_a_retried_item_is_not_entered_as_failed(
     manager.engine.close()
     engine.close()
 
-    assert dict(manager.ledger.read()) == {}
+    assert dict(manager.ledger.read().named) == {}
 
 
 def test_a_done_item_that_left_is_forgotten_after_three_listings_and_ten_minutes(
@@ -367,3 +371,57 @@ def test_the_loop_survives_what_nobody_expected(one: OneManager, monkeypatch: py
     one.manager.run(stop, on_tick)
 
     assert seen[-1].is_worked_through
+
+
+def test_done_items_are_acknowledged_and_failed_ones_are_not(tmp_path: Path, clock: FakeClock) -> None:
+    """Each done item once, after its success; a source that shrinks keeps what has failed."""
+    items = FakeItems("a", "bad", "c")
+    items.wants = True
+    queue = shell_queue(tmp_path, '[ "$1" != bad ] || exit 65', scaling={"max": 3})
+    one = OneManager(tmp_path, queue, items, clock)
+    one.until_worked_through()
+    one.tick()
+    one.tick()
+    one.engine.close()
+
+    assert (sorted(items.acknowledged), items.names) == (["a", "c"], ("bad",))
+
+
+def test_ack_failed_acknowledges_failed_items_too(tmp_path: Path, clock: FakeClock) -> None:
+    """`retry.ackFailed: true`: the source lets go of them, the queue does not."""
+    items = FakeItems("bad")
+    items.wants = True
+    queue = shell_queue(tmp_path, "exit 65", retry={"ackFailed": True})
+    one = OneManager(tmp_path, queue, items, clock)
+    one.until_worked_through()
+    survey = one.tick()
+    one.engine.close()
+
+    assert (items.acknowledged, survey.jobs["bad"].state) == (["bad"], State.FAILED)
+
+
+def test_a_job_stays_until_its_item_is_acknowledged(tmp_path: Path, clock: FakeClock) -> None:
+    """A source that can't be told now is told later, by the next manager if need be: the Job is what says so."""
+    items = FakeItems("a", "b")
+    items.wants = items.is_deaf = True
+    queue = shell_queue(tmp_path, "true", keep={"finished": 0})
+    first = OneManager(tmp_path, queue, items, clock)
+    first.until_worked_through()
+    first.tick()
+    kept = sorted(first.engine.jobs())
+    first.engine.close()
+    items.is_deaf = False
+    second = OneManager(tmp_path, queue, items, clock)
+    until(lambda: not second.tick().jobs)
+    records = second.ledger.read()
+    second.engine.close()
+
+    assert (kept, items.acknowledged, sorted(records.named)) == (["a", "b"], ["a", "b"], ["a", "b"])
+
+
+def test_a_job_that_stands_beside_its_record_is_dropped(one: OneManager) -> None:
+    """A crash between the entry and the deletion leaves both: the record is enough."""
+    survey = one.until_worked_through()
+    one.ledger.enter([record_of(survey.jobs["a"])])
+
+    until(lambda: sorted(one.tick().jobs) == ["b", "c"])

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from longshore.manager import Survey
 from longshore.metrics import Metrics
 from longshore.plan import Limits
+from longshore.records import Records
 from longshore.state import Job, Record, State
 from longshore_kit.contract import ItemList
 from support.queues import job_for, jobs_of
@@ -50,7 +51,7 @@ def test_a_queue_in_numbers(metrics: Metrics) -> None:
         job_for("running", State.RUNNING),
         changes=(done, failed),
         items=ItemList(("done", "running", "a", "b", "old")),
-        records={"old": Record("old", State.DONE, 1.0)},
+        records=Records({"old": Record("old", State.DONE, 1.0)}),
         listed_at=1700000000.5,
     )
 

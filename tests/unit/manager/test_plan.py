@@ -13,14 +13,19 @@ from longshore.plan import (
     SHRUNK_SECONDS,
     Absence,
     Absences,
+    Acknowledge,
+    Acks,
     Create,
+    Drop,
     Enter,
     Forget,
     Limits,
     Observed,
+    Strike,
     count_absences,
     plan,
 )
+from longshore.records import Digests, Key, Records
 from longshore.state import Job, Record, State
 from longshore_kit.contract import ItemList
 from support.queues import job_for, jobs_of, listing_of
@@ -34,11 +39,11 @@ def observed_with(
     *jobs: Job,
     items: ItemList | None = None,
     records: Mapping[str, Record] | None = None,
-    absent: Mapping[str, Absence] | None = None,
+    absent: Mapping[Key, Absence] | None = None,
     at: float = FORGET_SECONDS,
 ) -> Observed:
     """An observation with nothing in it but what is given."""
-    return Observed(items, jobs_of(*jobs), records or {}, Absences(absent or {}), at)
+    return Observed(items, jobs_of(*jobs), Records(records or {}), Absences(absent or {}), at)
 
 
 def done_record(item: str) -> Record:
@@ -122,14 +127,14 @@ def test_a_done_item_that_has_left_the_source_is_forgotten() -> None:
     """Absent from enough good listings, for long enough: its Job goes."""
     job = job_for("a", State.DONE)
 
-    assert plan(observed_with(job, items=listing_of(), absent={"a": GONE}), LIMITS) == [Forget("a", job)]
+    assert plan(observed_with(job, items=listing_of(), absent={"a": GONE}), LIMITS) == [Forget(job)]
 
 
 def test_a_record_is_forgotten_by_the_same_rule() -> None:
     """The ledger is as long as the source, not as its history."""
     observed = observed_with(items=listing_of(), records={"a": done_record("a")}, absent={"a": GONE})
 
-    assert plan(observed, LIMITS) == [Forget("a", None)]
+    assert plan(observed, LIMITS) == [Strike(("a",))]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +212,7 @@ def test_room_is_made_before_anything_is_started() -> None:
     jobs = [job_for(name, State.DONE, since=float(index)) for index, name in enumerate("abc")]
     observed = observed_with(*jobs, items=listing_of("a", "b", "x"), absent={"c": GONE})
 
-    assert plan(observed, LIMITS) == [Forget("c", jobs[2]), Enter((jobs[0],)), Create("x")]
+    assert plan(observed, LIMITS) == [Forget(jobs[2]), Enter((jobs[0],)), Create("x")]
 
 
 def test_a_failed_listing_leaves_absences_as_they_are() -> None:
@@ -220,3 +225,103 @@ def test_a_failed_listing_leaves_absences_as_they_are() -> None:
 def test_items_are_started_in_the_sources_order() -> None:
     """The first in the list is the first to start; two managers that see one list agree on the next."""
     assert plan(observed_with(items=listing_of("b", "a", "d", "c")), LIMITS) == [Create("b"), Create("a"), Create("d")]
+
+
+DONE = job_for("a", State.DONE)
+FAILED = job_for("b", State.FAILED)
+
+
+def acks_of(*told: str, returned: str = "", held: str = "") -> Acks:
+    """What a source that acknowledges was told; each letter is an item."""
+    return Acks(True, frozenset(told), frozenset(returned), frozenset(held))
+
+
+def test_a_source_that_does_not_ask_for_it_is_told_nothing() -> None:
+    """Without the capability nothing changes."""
+    assert plan(observed_with(DONE, items=listing_of("a")), LIMITS) == []
+
+
+def test_a_done_item_is_acknowledged_once() -> None:
+    """Done and not told yet: tell; told, or being told: not again."""
+    observed = observed_with(DONE, FAILED, job_for("c"), items=listing_of("a", "b", "c"))
+
+    assert plan(replace(observed, acks=acks_of()), LIMITS) == [Acknowledge(("a",))]
+    assert plan(replace(observed, acks=acks_of("a")), LIMITS) == []
+    assert plan(replace(observed, acks=acks_of(held="a")), LIMITS) == []
+
+
+def test_a_failed_item_is_acknowledged_where_the_queue_says_so() -> None:
+    """`retry.ackFailed`: else it stays in its source, as it does in the queue."""
+    observed = replace(observed_with(FAILED, items=listing_of("b")), acks=acks_of())
+
+    assert plan(observed, replace(LIMITS, ack_failed=True)) == [Acknowledge(("b",))]
+
+
+def test_what_is_listed_all_the_same_is_acknowledged_again() -> None:
+    """The source may have lost it: a store that was restored, a group whose offsets were set back."""
+    observed = replace(observed_with(DONE, items=listing_of("a")), acks=acks_of("a", returned="a"))
+
+    assert plan(observed, LIMITS) == [Acknowledge(("a",))]
+
+
+def test_a_listed_item_that_is_only_recorded_is_acknowledged() -> None:
+    """Told by a manager before this one, and listed again."""
+    observed = observed_with(items=listing_of("a", "b"), records={"a": done_record("a")})
+    failed = replace(observed, records=Records({name: Record(name, State.FAILED, 0.0) for name in "ab"}))
+
+    assert plan(replace(observed, acks=acks_of(), items=listing_of("a")), LIMITS) == [Acknowledge(("a",))]
+    assert plan(replace(failed, acks=acks_of()), LIMITS) == []
+
+
+@pytest.mark.parametrize("acks", [acks_of(), Acks(is_wanted=None)], ids=["not told yet", "not known whether to tell"])
+def test_nothing_is_forgotten_or_entered_before_it_was_acknowledged(acks: Acks) -> None:
+    """A Job is what the acknowledgement is repeated from."""
+    jobs = [job_for(name, State.DONE) for name in "xyz"]
+    observed = observed_with(*jobs, items=listing_of(), absent={"x": GONE})
+
+    planned = plan(replace(observed, acks=acks), LIMITS)
+
+    assert [action for action in planned if not isinstance(action, Acknowledge)] == []
+
+
+def test_what_was_acknowledged_can_go() -> None:
+    """And what was not, stays, however old."""
+    jobs = [job_for(name, State.DONE, since=since) for since, name in enumerate("xyz")]
+    observed = replace(observed_with(*jobs, items=listing_of()), acks=acks_of("y", held="xz"))
+
+    assert plan(observed, LIMITS) == [Enter((jobs[1],))]
+
+
+def test_failed_jobs_that_are_not_told_of_are_entered_all_the_same() -> None:
+    """`keep.failed` bounds them, whatever the source."""
+    jobs = [job_for(name, State.FAILED) for name in "xyz"]
+
+    assert plan(replace(observed_with(*jobs), acks=acks_of()), LIMITS) == [Enter((jobs[0],))]
+
+
+def test_a_job_goes_when_its_record_has_settled() -> None:
+    """The record stands for it; until then it counts as no Job that is kept beyond the limit."""
+    jobs = [job_for(name, State.DONE) for name in "xyz"]
+    observed = observed_with(*jobs, records={"x": done_record("x")})
+
+    assert plan(observed, LIMITS) == []
+    assert plan(replace(observed, settled=frozenset("x")), LIMITS) == [Drop(jobs[0])]
+
+
+def test_some_are_entered_ahead_of_need() -> None:
+    """One in twenty of those kept: an entry writes fifty as cheaply as one."""
+    jobs = [job_for(f"{number:03}", State.DONE, since=float(number)) for number in range(101)]
+
+    assert plan(observed_with(*jobs), Limits(keep_finished=100)) == [Enter(tuple(jobs[:6]))]
+
+
+def test_records_without_a_name_are_struck_out_by_their_digest() -> None:
+    """A ledger of hashes follows its source as one of names does."""
+    digests = Digests("q")
+    records = Records(hashed=frozenset({digests.of("a"), digests.of("b")}), digests=digests)
+    observed = replace(observed_with(items=listing_of("b", "c")), records=records)
+    absences = count_absences(Absences(baseline=2), observed)
+    gone = replace(observed, absences=Absences(dict.fromkeys(absences.of, GONE)))
+
+    assert list(absences.of) == [digests.of("a")]
+    assert plan(gone, LIMITS) == [Strike((digests.of("a"),)), Create("c")]

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from longshore.cluster_ledger import ClusterLedger
 from longshore.engines.kubernetes import Api, KubernetesEngine
 from longshore.engines.kubernetes.api import Forbidden, Invalid, decoded
 from longshore.engines.kubernetes.forward import forwarded
@@ -161,6 +162,11 @@ class ClusterQueue:
         volumes = list(self.queue.spec.volumes) if self.queue else []
         return KubernetesEngine(self.api, self.name, mounts=mounts_at_root(volumes))
 
+    @cached_property
+    def ledger(self) -> ClusterLedger:
+        """Its records."""
+        return ClusterLedger(self.api, self.name)
+
     def manager(self) -> ManagerPod | None:
         """
         Its manager's pod, the newest where there are several; None where there is none.
@@ -283,6 +289,7 @@ class ClusterQueue:
 
     def close(self) -> None:
         """Let go of the cluster."""
+        self.ledger.close()
         self.engine.close()
 
 

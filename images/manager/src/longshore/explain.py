@@ -75,10 +75,10 @@ def explain_failure(job: Job) -> str:
 
 def explain_record(record: Record, now: float, retry_command: str) -> str:
     """What became of an item whose Job has moved to the ledger."""
-    since = f"since {_clock(record.at)} ({duration(now - record.at)})"
+    since = f" since {_clock(record.at)} ({duration(now - record.at)})" if record.at is not None else ""
     if record.state is State.DONE:
-        return f"{safe(record.item)} is done {since}; its Job is no longer kept."
-    return f"{safe(record.item)} failed {since}: {_last_words(record.reason)}. Once mended: {retry_command}"
+        return f"{safe(record.item)} is done{since}; its Job is no longer kept."
+    return f"{safe(record.item)} failed{since}: {_last_words(record.reason)}. Once mended: {retry_command}"
 
 
 def explain_waiting(item: str, line: Line) -> str:

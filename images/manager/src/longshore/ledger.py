@@ -1,7 +1,8 @@
-"""What is kept of items whose Jobs are gone: done, or failed and why. A few bytes each, for sources that never shrink.
+"""Where records are kept: a few bytes for each item whose Job is gone, for sources that never shrink.
 
-Owns the record's form on disk. A record is written, and safe, before its Job is deleted; so an item always has a Job
-or a record, and a reader that looks at Jobs first and here second can't miss both.
+Owns the seam, and the record's form on disk. A record is written, and safe, before its Job is deleted; so an item
+always has a Job or a record, and a reader that looks at Jobs first and here second can't miss both. The other one, in
+ConfigMaps, is cluster_ledger.py. tests/contract/ledger_contract.py says what both do.
 """
 
 import contextlib
@@ -15,15 +16,13 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import msgspec
 
+from longshore.records import Key, Records
 from longshore.state import Record, State
 from longshore_kit.errors import LongshoreError
-
-Records: TypeAlias = Mapping[str, Record]
-"""Every record of a queue, by the item's name."""
 
 
 class LedgerUnavailable(LongshoreError):
@@ -32,6 +31,14 @@ class LedgerUnavailable(LongshoreError):
 
 class Ledger(Protocol):
     """The records of one queue, shared by all its managers. Methods may be called by several threads."""
+
+    @property
+    def settle_seconds(self) -> float:
+        """
+        For how long a record must have been seen before its Job may go; 0: it may as soon as `enter` returns.
+
+        Where nothing holds the records steady, a manager may still be acting on what it read before.
+        """
 
     def read(self) -> Records:
         """
@@ -42,7 +49,10 @@ class Ledger(Protocol):
         """
 
     def steady(self) -> AbstractContextManager[Records]:
-        """Every record, read afresh; while the context is held, none is entered. For creating Jobs in."""
+        """
+        Every record, read afresh. For creating Jobs in: while the context is held none is entered, or none of those
+        that are entered loses its Job.
+        """
 
     def enter(self, records: Sequence[Record], still: Callable[[], Collection[str]] | None = None) -> Collection[str]:
         """
@@ -51,32 +61,12 @@ class Ledger(Protocol):
         Returns their names; when it does, they survive a crash.
         """
 
-    def remove(self, items: Sequence[str]) -> None:
-        """Drop the records of these items; one that isn't there is no error."""
+    def remove(self, keys: Sequence[Key]) -> None:
+        """
+        Drop these records; one that isn't there is no error.
 
-
-class NoLedger:
-    """Keeps no records: every finished Job stays, whatever `keep` says."""
-
-    def read(self) -> Records:
-        """None."""
-        return MappingProxyType({})
-
-    @contextlib.contextmanager
-    def steady(self) -> Iterator[Records]:
-        """None, for as long as you like."""
-        yield self.read()
-
-    def enter(
-        self,
-        records: Sequence[Record],  # noqa: ARG002 - as Ledger.enter
-        still: Callable[[], Collection[str]] | None = None,  # noqa: ARG002 - the same
-    ) -> Collection[str]:
-        """Nothing is entered, so that no Job is deleted for it."""
-        return ()
-
-    def remove(self, items: Sequence[str]) -> None:
-        """There is nothing to remove."""
+        An entry of one of them that is under way elsewhere asks again which Jobs are still there.
+        """
 
 
 _COMPACT_AT: Final = 1000
@@ -88,7 +78,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 
     item: str
     state: State | None = None
-    at: float = 0.0
+    at: float | None = None
     reason: str = ""
 
 
@@ -103,12 +93,15 @@ class FileLedger:
         self._lock_path: Final = path.with_suffix(".lock")
         self._guard: Final = threading.RLock()
         self._records: dict[str, Record] = {}
-        self._shown: Records = MappingProxyType({})
+        self._shown = Records()
         self._file: int | None = None
         """A descriptor, kept open: as long as it is, no other file can have its number."""
         self._close: Callable[[], object] = lambda: None
         self._offset = 0
         self._lines = 0
+
+    settle_seconds: Final = 0.0
+    """A lock holds them steady."""
 
     def read(self) -> Records:
         """As `Ledger.read`; only what was appended since the last time is read."""
@@ -129,10 +122,11 @@ class FileLedger:
             self._append([asdict(record) for record in entered])
         return {record.item for record in entered}
 
-    def remove(self, items: Sequence[str]) -> None:
+    def remove(self, keys: Sequence[Key]) -> None:
         """As `Ledger.remove`."""
         with self._locked(fcntl.LOCK_EX):
-            self._append([{"item": item} for item in items if item in self.read()])
+            there = self.read().named
+            self._append([{"item": key} for key in keys if key in there])
             if self._lines - len(self._records) > _COMPACT_AT:
                 self._compact()
 
@@ -148,7 +142,7 @@ class FileLedger:
             for line in _LINES.decode_lines(whole):
                 self._take(line)
             self._offset += len(whole)
-            self._shown = MappingProxyType(dict(self._records))
+            self._shown = Records(MappingProxyType(dict(self._records)))
         return self._shown
 
     def _is_same_file(self) -> bool:
@@ -163,7 +157,7 @@ class FileLedger:
 
     def _open(self) -> None:
         self._close()
-        self._file, self._records, self._shown, self._offset, self._lines = None, {}, MappingProxyType({}), 0, 0
+        self._file, self._records, self._shown, self._offset, self._lines = None, {}, Records(), 0, 0
         with contextlib.suppress(FileNotFoundError):
             self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             self._close = weakref.finalize(self, os.close, self._file)
@@ -193,7 +187,7 @@ class FileLedger:
         aside = self._path.with_suffix(".new")
         with self._guard, _translated(self._path):
             with aside.open("w", encoding="utf-8") as file:
-                file.writelines(json.dumps(asdict(record)) + "\n" for record in self._read().values())
+                file.writelines(json.dumps(asdict(record)) + "\n" for record in self._read().named.values())
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(self._path)

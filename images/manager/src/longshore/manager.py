@@ -13,13 +13,29 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from longshore import state
+from longshore.acknowledging import Acknowledger
 from longshore.engines.base import Engine
-from longshore.ledger import Ledger, LedgerUnavailable, Records
-from longshore.patience import backoff
-from longshore.plan import Absences, Action, Create, Enter, Forget, Limits, Observed, count_absences, plan
+from longshore.ledger import Ledger, LedgerUnavailable
+from longshore.patience import Postponed, backoff
+from longshore.plan import (
+    Absences,
+    Acknowledge,
+    Acks,
+    Action,
+    Create,
+    Drop,
+    Enter,
+    Forget,
+    Limits,
+    Observed,
+    Strike,
+    count_absences,
+    plan,
+)
 from longshore.queuefile import Queue
+from longshore.records import Records
 from longshore.source import Items
-from longshore.starting import Postponed, Starter
+from longshore.starting import Starter
 from longshore.state import Job, Jobs, State, record_of
 from longshore_kit.contract import ItemList
 from longshore_kit.errors import EngineError, SourceUnavailable
@@ -52,6 +68,8 @@ class Listing:
     """Counts good listings, unchanged ones too."""
     wall: float
     monotonic: float
+    wants_acks: bool = False
+    """Whether the source wants to be told of what is done."""
 
     def age(self, clock: Clock) -> float:
         """Seconds since it was asked for, by the clock that says more."""
@@ -78,6 +96,7 @@ class SourcePoller:
         self._stop: Final = threading.Event()
         self._on_change: Callable[[], None] = lambda: None
         self._thread: threading.Thread | None = None
+        self._wants_acks: bool | None = None
         self.seen = Seen()
         """One value, exchanged whole: a reader never sees an error with the listing of another attempt."""
 
@@ -110,7 +129,11 @@ class SourcePoller:
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
         items = self._items.list_items(wait_seconds=wait_seconds)
         held = min(wait_seconds, self._clock.monotonic() - monotonic)
-        return Listing(items, before.number + 1 if before else 1, wall + held, monotonic + held)
+        if self._wants_acks is None or self.seen.error:
+            # Asked again after each outage: it may be another ambassador by now.
+            self._wants_acks = self._items.wants_acks()
+        number = before.number + 1 if before else 1
+        return Listing(items, number, wall + held, monotonic + held, self._wants_acks)
 
     def _report(self, error_before: str) -> None:
         if self.seen.error and not error_before:
@@ -142,7 +165,7 @@ class Survey:
     items: ItemList | None
     """The latest good listing, however old; None before the first."""
     jobs: Jobs = field(default_factory=dict)
-    records: Records = field(default_factory=dict)
+    records: Records = field(default_factory=Records)
     changes: tuple[Job, ...] = ()
     """Jobs that came into another state since the tick before."""
     source_error: str = ""
@@ -164,9 +187,8 @@ class Survey:
         found: dict[str, int] = dict.fromkeys(State, 0)
         for job in self.jobs.values():
             found[job.state] += 1
-        for item, record in self.records.items():
-            if item not in self.jobs:
-                found[record.state] += 1
+        for finished in (State.DONE, State.FAILED):
+            found[finished] += self.records.count(finished, self.jobs)
         names = self.items.names if self.items else ()
         found[State.WAITING] = sum(name not in self.jobs and name not in self.records for name in names)
         return found
@@ -194,7 +216,10 @@ class Manager:
         self._clock: Final = clock or Clock()
         self._limits: Final = limits_of(queue)
         self._starter: Final = Starter(queue, items=items, engine=engine, ledger=ledger, pool=pool, log=log)
+        self._acknowledger: Final = Acknowledger(items, pool=pool, log=log, now=self._clock.wall)
         self._absences = Absences()
+        self._recorded_since: dict[str, float] = {}
+        """Of finished Jobs that have a record beside them, by uid: since when both were seen."""
         self._counted = 0
         self._seen: Jobs | None = None
         self._wake: Final = threading.Event()
@@ -269,13 +294,31 @@ class Manager:
             under_way=under_way,
             postponed=self._starter.postponed(now),
             is_full=self._starter.is_full(now),
+            acks=self._acks(listing, fresh),
+            settled=self._settled(jobs, records, now),
         )
         if fresh and fresh.number != self._counted:
             self._counted = fresh.number
             self._absences = count_absences(self._absences, observed)
-            self._starter.forget(frozenset(fresh.items.names))
+            listed = frozenset(fresh.items.names)
+            self._starter.forget(listed)
+            self._acknowledger.forget(listed.union(jobs))
             observed = replace(observed, absences=self._absences)
         return observed
+
+    def _acks(self, listing: Listing | None, fresh: Listing | None) -> Acks:
+        if listing is None or not listing.wants_acks:
+            return Acks(is_wanted=listing.wants_acks if listing else None)
+        if fresh is None:
+            return self._acknowledger.acks(is_wanted=True)
+        return self._acknowledger.acks(is_wanted=True, listed=frozenset(fresh.items.names), asked_at=fresh.wall)
+
+    def _settled(self, jobs: Jobs, records: Records, now: float) -> frozenset[str]:
+        """Items that have had a finished Job and a record for so long that nobody acts on older records any more."""
+        both = [job for job in jobs.values() if job.is_finished and job.item in records] if len(records) else []
+        self._recorded_since = {job.uid: self._recorded_since.get(job.uid, now) for job in both}
+        settle = self._ledger.settle_seconds
+        return frozenset(job.item for job in both if now - self._recorded_since[job.uid] >= settle)
 
     def _is_fresh(self, listing: Listing) -> bool:
         return listing.age(self._clock) <= LISTING_MAX_SECONDS
@@ -289,27 +332,29 @@ class Manager:
                     now=self._clock.wall,
                     on_end=self.wake,
                 )
+            case Acknowledge(items):
+                self._acknowledger.tell(items, self.wake)
             case Enter(jobs):
                 self._enter(jobs)
-            case Forget(item, job):
-                if job is not None:
-                    self._engine.delete(job)
-                else:
-                    self._ledger.remove([item])
-                self._log.info("item forgotten; it has left the source", item=item)
+            case Drop(job):
+                self._engine.delete(job)
+            case Forget(job):
+                self._engine.delete(job)
+                self._log.info("item forgotten; it has left the source", item=job.item)
+            case Strike(keys):
+                self._ledger.remove(keys)
+                self._log.info("records dropped; their items have left the source", count=len(keys))
 
     def _enter(self, jobs: Sequence[Job]) -> None:
         def still() -> Collection[str]:
             """Those that nobody has deleted meanwhile, to have them tried again."""
-            known = self._engine.jobs()
-            return [
-                job.item for job in jobs if (now := known.get(job.item)) and now.uid == job.uid and not now.deleting
-            ]
+            return [job.item for job in self._engine.still_there(jobs)]
 
         entered = self._ledger.enter([record_of(one) for one in jobs], still)
-        for job in jobs:
-            if job.item in entered:
-                self._engine.delete(job)
+        if not self._ledger.settle_seconds:
+            for job in jobs:
+                if job.item in entered:
+                    self._engine.delete(job)
 
     def _try_tick(self, on_failure: Callable[[Exception], None]) -> Survey | None:
         try:
@@ -359,4 +404,5 @@ def limits_of(queue: Queue) -> Limits:
         parallel_max=scaling.max,
         keep_finished=keep.finished,
         keep_failed=keep.failed,
+        ack_failed=queue.spec.retry.ack_failed,
     )

@@ -1,16 +1,18 @@
 """Observed → actions: the one pure function that decides, and the values it decides on.
 
-Owns when an item gets its Job, when a finished Job becomes a record, and when either is forgotten. Refuses to act on
-what it was not shown: no listing, no creation and no forgetting. Clock and memory come in as arguments.
+Owns when an item gets its Job, when the source is told that it is done, when a finished Job becomes a record, and when
+either is forgotten. Refuses to act on what it was not shown: no listing, no creation and no forgetting. Clock and
+memory come in as arguments.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, TypeAlias
 
+from longshore.records import Key, Records
 from longshore.scaling import Load, parallelism
-from longshore.state import Job, Jobs, Record, State
+from longshore.state import Job, Jobs, State
 from longshore_kit.contract import ItemList
 
 FORGET_LISTINGS: Final = 3
@@ -18,6 +20,8 @@ FORGET_SECONDS: Final = 600.0
 """A finished item is forgotten when it has been absent from so many good listings, and for so long."""
 SHRUNK_SECONDS: Final = 24 * 3600.0
 """A list that has shrunk by more than half at once is believed when it has stayed so for so long."""
+_ENTERED_WITH: Final = 20
+"""One in so many of the Jobs that are kept is entered beyond those that must be: many are written as cheaply as one."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Limits:
     keep_finished: int = 1000
     """Jobs of done items kept; what is beyond lives on in the ledger."""
     keep_failed: int = 1000
+    ack_failed: bool = False
+    """Whether a source that acknowledges is told of failed items too."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,30 @@ class Absence:
 class Absences:
     """What the manager remembers between listings. Lost with it, which only makes forgetting later."""
 
-    of: Mapping[str, Absence] = field(default_factory=dict)
+    of: Mapping[Key, Absence] = field(default_factory=dict)
+    """By the item's name, or the key of a record that has no name."""
     baseline: int | None = None
     """The length of the last listing that counted; None before the first."""
     shrunk_since: float | None = None
     """Since when the list is less than half as long."""
+
+
+@dataclass(frozen=True)
+class Acks:
+    """What the source was told of items that have finished."""
+
+    is_wanted: bool | None = False
+    """Whether it wants to be told at all; None: it could not be asked yet."""
+    told: Collection[str] = frozenset()
+    """Items that it was told of, by this manager."""
+    returned: frozenset[str] = frozenset()
+    """Those of them that it has listed since all the same."""
+    held: frozenset[str] = frozenset()
+    """Items that it is being told of, or could not be told of a moment ago."""
+
+    def may_go(self, item: str) -> bool:
+        """Whether the Job of this item, which is to be told of, may be given up."""
+        return self.is_wanted is False or item in self.told
 
 
 @dataclass(frozen=True)
@@ -57,7 +82,7 @@ class Observed:
     items: ItemList | None
     """The latest good listing; None: could not look, which is never "nothing there"."""
     jobs: Jobs
-    records: Mapping[str, Record]
+    records: Records
     absences: Absences
     at: float
     """Seconds since the epoch."""
@@ -67,6 +92,9 @@ class Observed:
     """Items that could not be started a moment ago, and hold up no other."""
     is_full: bool = False
     """There was no room for another Job a moment ago, whichever item it is for."""
+    acks: Acks = Acks()
+    settled: frozenset[str] = frozenset()
+    """Items whose records have been seen for so long that their finished Jobs need not stay beside them."""
 
 
 @dataclass(frozen=True)
@@ -77,35 +105,56 @@ class Create:
 
 
 @dataclass(frozen=True)
+class Acknowledge:
+    """Tell the source that these items need not be listed any more."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Enter:
-    """Enter these finished Jobs in the ledger, then delete them: there are more than are kept."""
+    """Enter these finished Jobs in the ledger: there are more than are kept."""
 
     jobs: tuple[Job, ...]
 
 
 @dataclass(frozen=True)
+class Drop:
+    """Delete this finished Job: its record stands for it."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
 class Forget:
-    """Delete this Job, or drop this record: its item has left the source for good."""
+    """Delete this done Job: its item has left the source for good."""
 
-    item: str
-    job: Job | None
+    job: Job
 
 
-Action: TypeAlias = Create | Enter | Forget
+@dataclass(frozen=True)
+class Strike:
+    """Drop these records: their items have left the source for good."""
+
+    keys: tuple[Key, ...]
+
+
+Action: TypeAlias = Create | Acknowledge | Enter | Drop | Forget | Strike
 
 
 def plan(observed: Observed, limits: Limits) -> list[Action]:
     """What to do now. The same observation gives the same actions, in the same order."""
     live, done, failed = _by_fate(observed.jobs)
     return [
+        *_acknowledges(observed, [*done, *(failed if limits.ack_failed else ())]),
         *_forgets(observed),
-        *_enters(done, limits.keep_finished),
-        *_enters(failed, limits.keep_failed),
+        *_enters(observed, done, limits.keep_finished, is_told_of=True),
+        *_enters(observed, failed, limits.keep_failed, is_told_of=limits.ack_failed),
         *_creates(observed, limits, live),
     ]
 
 
-def waiting_items(items: ItemList, jobs: Jobs, records: Mapping[str, Record]) -> Iterator[str]:
+def waiting_items(items: ItemList, jobs: Jobs, records: Records) -> Iterator[str]:
     """Listed items that were never started, in the source's order, each once."""
     return (name for name in items.names if name not in jobs and name not in records)
 
@@ -121,26 +170,21 @@ def count_absences(before: Absences, observed: Observed) -> Absences:
     if observed.items is None:
         return before
     names = observed.items.names
-    finished = sum(1 for _ in _finished_items(observed))
-    baseline = finished if before.baseline is None else before.baseline
+    jobs = [job.item for job in observed.jobs.values() if job.is_finished]
+    baseline = len(jobs) + len(observed.records) if before.baseline is None else before.baseline
     if len(names) * 2 < baseline:
         since = observed.at if before.shrunk_since is None else before.shrunk_since
         if observed.at - since < SHRUNK_SECONDS:
             return Absences(of={}, baseline=baseline, shrunk_since=since)
     listed = frozenset(names)
+    absent: Iterable[Key] = (*(item for item in jobs if item not in listed), *observed.records.unlisted(listed))
     of = {
-        item: Absence(since=known.since, listings=known.listings + 1)
-        if (known := before.of.get(item))
+        key: Absence(since=known.since, listings=known.listings + 1)
+        if (known := before.of.get(key))
         else Absence(since=observed.at, listings=1)
-        for item in _finished_items(observed)
-        if item not in listed
+        for key in dict.fromkeys(absent)
     }
     return Absences(of=of, baseline=len(names))
-
-
-def _finished_items(observed: Observed) -> Iterator[str]:
-    yield from (job.item for job in observed.jobs.values() if job.is_finished)
-    yield from observed.records
 
 
 def _by_fate(jobs: Jobs) -> tuple[int, list[Job], list[Job]]:
@@ -168,19 +212,41 @@ def _creates(observed: Observed, limits: Limits, live: int) -> Iterable[Create]:
     return [Create(item) for item in first[: max(0, wanted - live)]]
 
 
-def _forgets(observed: Observed) -> Iterable[Forget]:
+def _acknowledges(observed: Observed, finished: list[Job]) -> Iterable[Acknowledge]:
+    acks = observed.acks
+    if not acks.is_wanted:
+        return
+    due = [job.item for job in finished if job.item not in acks.told]
+    listed = observed.items.names if observed.items else ()
+    # What has become a record, and is listed: told by a manager before this one, and not taken in.
+    due += [
+        name for name in listed if name not in acks.told and observed.records.is_done(observed.records.key_of(name))
+    ]
+    if items := tuple(item for item in dict.fromkeys([*due, *sorted(acks.returned)]) if item not in acks.held):
+        yield Acknowledge(items)
+
+
+def _forgets(observed: Observed) -> Iterable[Forget | Strike]:
     if observed.items is None:
         return
-    for item, absence in observed.absences.of.items():
+    gone: list[Key] = []
+    for key, absence in observed.absences.of.items():
         if absence.listings >= FORGET_LISTINGS and observed.at - absence.since >= FORGET_SECONDS:
-            job = observed.jobs.get(item)
+            job = observed.jobs.get(key) if isinstance(key, str) else None
             # A failed Job is the dead letter: it stays until somebody retries it, listed or not.
-            state = job.state if job else observed.records[item].state if item in observed.records else None
-            if state is State.DONE and not (job and job.deleting):
-                yield Forget(item, job)
+            if job is None and observed.records.is_done(key):
+                gone.append(key)
+            elif job and job.state is State.DONE and not job.deleting and observed.acks.may_go(job.item):
+                yield Forget(job)
+    if gone:
+        yield Strike(tuple(gone))
 
 
-def _enters(finished: list[Job], keep: int) -> Iterable[Enter]:
-    if len(finished) > keep:
-        oldest_first = sorted(finished, key=lambda job: (job.since, job.name))
-        yield Enter(tuple(oldest_first[: len(finished) - keep]))
+def _enters(observed: Observed, finished: list[Job], keep: int, *, is_told_of: bool) -> Iterable[Enter | Drop]:
+    yield from (Drop(job) for job in finished if job.item in observed.settled)
+    kept = [job for job in finished if job.item not in observed.records]
+    if (excess := len(kept) - keep) > 0:
+        free = [job for job in kept if not is_told_of or observed.acks.may_go(job.item)]
+        oldest_first = sorted(free, key=lambda job: (job.since, job.name))
+        if oldest := tuple(oldest_first[: excess + keep // _ENTERED_WITH]):
+            yield Enter(oldest)

@@ -179,6 +179,9 @@ class Retry(_Model):
     attempts: int = Field(default=3, ge=1, le=100, description="Attempts in all; exit codes 64 and 65 end them early.")
     deadline_seconds: int = Field(default=3600, ge=1, description="How long one attempt may run.")
     pending_seconds: int = Field(default=600, ge=1, description="How long a worker may take to start.")
+    ack_failed: bool = Field(
+        default=False, description="Acknowledge failed items too, where the source only shrinks when told."
+    )
 
 
 class Keep(_Model):

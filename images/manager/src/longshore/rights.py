@@ -23,22 +23,26 @@ PERSONS_RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         *(Right(verb, "jobs", "batch") for verb in ("list", "watch")),
         *(Right(verb, "pods") for verb in ("list", "watch")),
         Right("list", "events"),
-        Right("list", "configmaps"),
+        # The release's queue file, and the ledger.
+        *(Right(verb, "configmaps") for verb in ("list", "watch")),
         # get for the web socket that it comes by; newer servers ask for create as well, as kubectl needs it.
         *(Right(verb, "pods", subresource="portforward") for verb in ("get", "create")),
     ),
     "logs": (Right("get", "pods", subresource="log"),),
-    "retry": (Right("delete", "jobs", "batch"),),
+    "retry, rerun": (
+        Right("delete", "jobs", "batch"),
+        *(Right(verb, "configmaps") for verb in ("get", "create", "patch", "delete")),
+    ),
 }
 """What each of our commands needs of who types it."""
 
 
 def managers_rights(payload: str) -> tuple[Right, ...]:
     """What the chart's Role gives the manager, by the queue's `worker.payload`."""
-    store = "secrets" if payload == "secret" else "configmaps"
     return (
         *(Right(verb, "jobs", "batch") for verb in ("get", "list", "watch", "create", "patch", "delete")),
         *(Right(verb, "pods") for verb in ("list", "watch", "delete")),
         *(Right(verb, "events") for verb in ("list", "create", "patch")),
-        *(Right(verb, store) for verb in ("get", "create", "delete")),
+        *(Right(verb, "configmaps") for verb in ("get", "list", "watch", "create", "patch", "delete")),
+        *(Right(verb, "secrets") for verb in ("get", "create", "delete") if payload == "secret"),
     )

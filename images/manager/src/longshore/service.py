@@ -13,8 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from longshore.cluster_ledger import ClusterLedger
 from longshore.engines.kubernetes import Api, KubernetesEngine, Recorder, Reference
-from longshore.ledger import NoLedger
+from longshore.ledger import Ledger
 from longshore.manager import Manager, SourcePoller, Survey, limits_of
 from longshore.manifests import mounts_at_root
 from longshore.metrics import CONTENT_TYPE, Metrics
@@ -83,7 +84,13 @@ def serve(settings: ManagerSettings) -> None:
     with WebServer(health.app, bound("HEALTH_PORT", settings.health_port, ""), _HEALTH_THREADS):
         engine = KubernetesEngine(api, queue.name, mounts=mounts_at_root(list(queue.spec.volumes)))
         recorder = Recorder(api, queue.name, _pod(settings))
-        manager = manager_of(queue, settings.source_url, engine, starts_at_once=settings.starts_at_once)
+        manager = manager_of(
+            queue,
+            settings.source_url,
+            engine,
+            ClusterLedger(api, queue.name),
+            starts_at_once=settings.starts_at_once,
+        )
         stopping = stop_on_signals(manager.wake)
         log.info("manager started", namespace=api.namespace, parallel_max=queue.spec.scaling.max)
 
@@ -104,7 +111,9 @@ def _pod(settings: ManagerSettings) -> Reference | None:
     return None
 
 
-def manager_of(queue: Queue, source_url: str, engine: KubernetesEngine, *, starts_at_once: int) -> Manager:
+def manager_of(
+    queue: Queue, source_url: str, engine: KubernetesEngine, ledger: Ledger, *, starts_at_once: int
+) -> Manager:
     """The manager of `queue`, whose ambassador answers at `source_url`."""
     log = get_logger("longshore.manager", queue=queue.name)
     return Manager(
@@ -112,7 +121,7 @@ def manager_of(queue: Queue, source_url: str, engine: KubernetesEngine, *, start
         items=HttpSource(source_url),
         poller=SourcePoller(HttpSource(source_url), log),
         engine=engine,
-        ledger=NoLedger(),
+        ledger=ledger,
         pool=ThreadPoolExecutor(starts_at_once, thread_name_prefix="start"),
         log=log,
     )

@@ -1,4 +1,4 @@
-"""The manager's side of the source contract: asks an ambassador, and believes nothing that is not in the contract.
+"""The manager's side of the source contract: asks and tells an ambassador, and believes only what is in the contract.
 
 Owns the HTTP: timeouts, a total deadline, a cap on bytes, no redirects, no proxies from the environment. Refuses to
 guess: whatever is not a whole, well-formed list is an error with a reason, never an empty list.
@@ -33,6 +33,7 @@ _OK: Final = 200
 _NOT_MODIFIED: Final = 304
 _NOT_FOUND: Final = 404
 _GONE: Final = 410
+_NOTHING_THERE: Final = frozenset({400, 404, 405, 501})
 _CHUNK: Final = 256 * 1024
 _MAX_PAGES: Final = 100_000
 _EXAMPLES: Final = 3
@@ -60,6 +61,22 @@ class Items(Protocol):
         Raises:
             ItemNotFound: the source does not have it, or not any more.
             SourceUnavailable: no well-formed answer; safe to retry.
+        """
+
+    def wants_acks(self) -> bool:
+        """
+        Whether the source has the capability `ack`: it wants to be told of each item that is done.
+
+        Raises:
+            SourceUnavailable: no well-formed answer; safe to retry.
+        """
+
+    def acknowledge(self, name: str) -> None:
+        """
+        Tell the source that an item need not be listed any more; one that is gone already is no error.
+
+        Raises:
+            SourceError: it did not take it in; safe to retry.
         """
 
 
@@ -215,6 +232,24 @@ class HttpSource:
         except Malformed as exc:
             raise SourceUnavailable(f"{self.url}{path}: {exc}") from exc
 
+    def wants_acks(self) -> bool:
+        """As `Items.wants_acks`. What answers nothing of the contract there has no capability, as the book's script."""
+        reply = self._get("/api/v1", {})
+        if reply.code in _NOTHING_THERE:
+            return False
+        self._expect_ok(reply, "/api/v1")
+        try:
+            return contract.ACK in contract.parse_source_info(reply.body).capabilities
+        except Malformed:
+            return False
+
+    def acknowledge(self, name: str) -> None:
+        """As `Items.acknowledge`."""
+        path = f"/api/v1/items/{contract.quote_name(name)}/done"
+        reply = self._get(path, {}, method="POST")
+        if reply.code // 100 != 2:  # noqa: PLR2004 - 2xx, whichever
+            raise SourceUnavailable(f"{self.url}{path}: answered {reply.code}: {_reason(reply.body)}")
+
     def close(self) -> None:
         """Close the connections."""
         for session in self._sessions:
@@ -261,18 +296,19 @@ class HttpSource:
             self._expect_ok(reply, path)
         raise SourceUnavailable(f"{self.url}: more than {_MAX_PAGES} pages, taken for a circle")
 
-    def _get(self, path: str, headers: dict[str, str], *, patience: float = 0) -> _Reply:
+    def _get(self, path: str, headers: dict[str, str], *, patience: float = 0, method: str = "GET") -> _Reply:
         session, total = self._session(), self._timeouts.total + patience
         session.deadline.start(total)
         try:
-            return self._read(session, path, headers, patience)
+            return self._read(session, method, path, headers, patience)
         except (requests.RequestException, HTTPError, OSError) as exc:
             is_late = session.deadline.left() <= 0
             cause = f"no whole reply within {total:g} s" if is_late else _cause(exc)
             raise SourceUnavailable(f"{self.url}{path}: {cause}") from exc
 
-    def _read(self, session: _Session, path: str, headers: dict[str, str], patience: float) -> _Reply:
-        with session.get(
+    def _read(self, session: _Session, method: str, path: str, headers: dict[str, str], patience: float) -> _Reply:
+        with session.request(
+            method,
             f"{self.url}{path}",
             headers={"Accept": _JSON, "Accept-Encoding": "identity", **headers},
             timeout=(min(self._timeouts.connect, self._timeouts.total), self._timeouts.read + patience),

@@ -8,14 +8,13 @@ item, it pauses them all. That memory is all there is beside the Jobs; losing it
 import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Final
 
 from longshore.engines.base import Engine
 from longshore.ledger import Ledger
 from longshore.manifests import Bundle, bundle_for, refused_bundle
 from longshore.names import job_name
-from longshore.patience import backoff
+from longshore.patience import Postponed, postponed_again
 from longshore.queuefile import Queue
 from longshore.source import Items
 from longshore_kit.errors import EngineFull, EngineUnavailable, ItemNotFound, LongshoreError, ManifestRefused
@@ -27,16 +26,6 @@ FULL_MOST_SECONDS: Final = 30.0
 """A quota has room again as soon as somebody deletes a Job."""
 REMEMBERED_MAX: Final = 10_000
 """Postponed items kept in mind; beyond, the rest is simply tried again."""
-
-
-@dataclass(frozen=True)
-class Postponed:
-    """An item that could not be started just now."""
-
-    until: float
-    """When it is tried again, in seconds since the epoch."""
-    failures: int
-    reason: str
 
 
 class Starter:
@@ -149,19 +138,18 @@ class Starter:
         known = self._full
         if known is not None and known.until > now:
             return  # another start of the same moment has said it
-        failures = known.failures + 1 if known else 1
-        pause = backoff(failures, first=POSTPONED_FIRST_SECONDS, most=FULL_MOST_SECONDS)
-        self._full = Postponed(now + pause, failures, str(trouble))
+        self._full = postponed_again(known, now, str(trouble), first=POSTPONED_FIRST_SECONDS, most=FULL_MOST_SECONDS)
         if known is None:
             self._log.warning("no item is started for a while; it is tried again", reason=str(trouble))
 
     def _postpone(self, item: str, trouble: Exception, known: Postponed | None, now: float) -> None:
-        failures = known.failures + 1 if known else 1
-        pause = backoff(failures, first=POSTPONED_FIRST_SECONDS, most=POSTPONED_MOST_SECONDS)
         reason = str(trouble) or type(trouble).__name__
+        again = postponed_again(known, now, reason, first=POSTPONED_FIRST_SECONDS, most=POSTPONED_MOST_SECONDS)
         if len(self._postponed) < REMEMBERED_MAX:
-            self._postponed[item] = Postponed(now + pause, failures, reason)
+            self._postponed[item] = again
         # An item may well leave its source between a listing and its start: once is nothing to look at.
         is_gone = isinstance(trouble, ItemNotFound) and known is None
         if not is_gone and (known is None or known.reason != reason):
-            self._log.warning("item not started; it is tried again", item=item, seconds=pause, reason=reason)
+            self._log.warning(
+                "item not started; it is tried again", item=item, seconds=again.until - now, reason=reason
+            )

@@ -70,8 +70,8 @@ class Record:
     item: str
     state: State
     """DONE or FAILED."""
-    at: float
-    """When it finished, in seconds since the epoch."""
+    at: float | None = None
+    """When it finished, in seconds since the epoch; None where only that it did is kept."""
     reason: str = ""
 
 

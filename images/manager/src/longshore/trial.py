@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
+from longshore.cluster_ledger import ClusterLedger
 from longshore.engines.base import Engine
 from longshore.engines.kubernetes import Api, KubernetesEngine
 from longshore.explain import duration, explain_job, safe
@@ -202,7 +203,8 @@ def try_one(settings: ManagerSettings, say: Say) -> bool:
     try:
         clear(engine, changed)
         with _ambassador(OneItem(item)) as url:
-            went_well, words = _go_through(queue, item, manager_of(queue, url, engine, starts_at_once=1), say)
+            manager = manager_of(queue, url, engine, ClusterLedger(api, queue.name), starts_at_once=1)
+            went_well, words = _go_through(queue, item, manager, say)
     except EngineError as exc:
         went_well, words = False, f"one item did not go through: {safe(str(exc))}"
     say(words)

@@ -18,6 +18,9 @@ API_VERSION: Final = "v1"
 NAME_MAX_BYTES: Final = 1024
 """Longest item name in bytes of UTF-8. S3 keys, the longest names of the book's sources, end here too."""
 
+ACK: Final = "ack"
+"""The capability of a source that shrinks when it is told that an item is done."""
+
 ITEM_FILE_VARIABLE: Final = "WORK_ITEM_FILE"
 ITEM_NAME_VARIABLE: Final = "LONGSHORE_ITEM"
 QUEUE_VARIABLE: Final = "LONGSHORE_QUEUE"
@@ -231,6 +234,19 @@ def parse_item_list(body: bytes) -> ItemList:
     if not isinstance(pending, int) or isinstance(pending, bool) or pending < 0:
         raise Malformed("ItemList.metadata.pendingItemCount must be a number from 0")
     return ItemList(names=tuple(items), continue_token=token, pending_count=pending)
+
+
+def parse_source_info(body: bytes) -> SourceInfo:
+    """
+    What a source says of itself in a reply to `GET /api/v1`.
+
+    Raises:
+        Malformed: it is anything but a SourceInfo; the message says what is wrong.
+    """
+    capabilities = _object_of_kind(decode(body), "SourceInfo").get("capabilities", [])
+    if not isinstance(capabilities, list) or not all(isinstance(one, str) for one in capabilities):
+        raise Malformed("SourceInfo.capabilities must be a list of strings")
+    return SourceInfo(tuple(capabilities))
 
 
 def split_names(names: Iterable[str]) -> tuple[tuple[str, ...], dict[str, str]]:

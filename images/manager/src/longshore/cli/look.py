@@ -221,7 +221,7 @@ def _explain_waiting(place: Place, item: str, source: Items) -> tuple[str, str]:
         limit = place.queue.spec.scaling.max if place.queue else None
         line = Line(ahead, live, limit, no_manager=place.no_manager(), trouble=place.why_not_started(item, source))
         return explain_waiting(item, line), ""
-    near = difflib.get_close_matches(item, list(dict.fromkeys([*names, *survey.jobs, *survey.records])), n=3)
+    near = difflib.get_close_matches(item, list(dict.fromkeys([*names, *survey.jobs, *survey.records.named])), n=3)
     hint = f"; did you mean {' or '.join(safe(name) for name in near)}?" if near else ""
     try:
         source.get_item(item)

@@ -8,7 +8,7 @@ from longshore.cli.common import Exit, complain, misuse, told_to_people
 from longshore.cli.place import FileWord, ItemWords, Where, placed
 from longshore.cli.table import write
 from longshore.explain import safe
-from longshore.ledger import Records
+from longshore.records import Records
 from longshore.state import Job, Jobs, State
 from longshore_kit.logs import configure
 
@@ -63,6 +63,6 @@ def retry(
 def _failed(jobs: Jobs, records: Records) -> dict[str, Job | None]:
     """Failed items, with their Jobs where these are still there."""
     found: dict[str, Job | None] = {
-        item: None for item, record in records.items() if record.state is State.FAILED and item not in jobs
+        item: None for item, record in records.named.items() if record.state is State.FAILED and item not in jobs
     }
     return found | {item: job for item, job in jobs.items() if job.state is State.FAILED}

@@ -22,7 +22,7 @@ from longshore import checkup
 from longshore.checkup import Finding
 from longshore.cli.common import KUBECTL, StateOption, VolumeOption, command_line, program
 from longshore.engines.base import Engine
-from longshore.ledger import Ledger, NoLedger
+from longshore.ledger import Ledger
 from longshore.local import LocalQueue, asked, open_queue
 from longshore.manifests import bundle_for
 from longshore.names import job_name
@@ -296,8 +296,8 @@ class InCluster(Place):
         return self._found.engine
 
     def ledger(self) -> Ledger:
-        """As `Place.ledger`: in a cluster every Job is kept."""
-        return NoLedger()
+        """As `Place.ledger`."""
+        return self._found.ledger
 
     def source(self) -> AbstractContextManager[Items]:
         """As `Place.source`."""

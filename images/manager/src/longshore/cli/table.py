@@ -36,9 +36,10 @@ class Row:
 def rows_of(survey: Survey) -> list[Row]:
     """Every item that is listed or kept, the lively ones first, then by name."""
     rows = [Row(job.item, job.state, job.since, job.attempt, job.reason, job.name) for job in survey.jobs.values()]
+    names = survey.items.names if survey.items else ()
     rows += [
         Row(record.item, record.state, record.at, 0, record.reason, "")
-        for record in survey.records.values()
+        for record in survey.records.of_items(names)
         if record.item not in survey.jobs
     ]
     if survey.items:

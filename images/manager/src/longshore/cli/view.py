@@ -54,7 +54,7 @@ class Ending:
         """As it is now, after the last tick's actions."""
         now = Survey(survey.items, engine.jobs(), survey.records)
         failed = {job.item: job.reason for job in now.jobs.values() if job.state is State.FAILED}
-        failed |= {record.item: record.reason for record in now.records.values() if record.state is State.FAILED}
+        failed |= {record.item: record.reason for record in now.records.named.values() if record.state is State.FAILED}
         return cls(now.counts(), failed)
 
 

@@ -33,6 +33,14 @@ class Engine(Protocol):
             EngineUnavailable: could not look; what was seen before is not an answer. Safe to retry.
         """
 
+    def still_there(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """
+        Those of these Jobs that are there now, the very same, and that nobody is deleting; by a look of its own.
+
+        Raises:
+            EngineUnavailable: as `jobs`.
+        """
+
     def create(self, bundle: Bundle) -> bool:
         """
         Make the Job, once: True, or False if it is there already, made by whomever. Never a second one.

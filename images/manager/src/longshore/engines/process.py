@@ -161,6 +161,11 @@ class ProcessEngine:
             raise EngineUnavailable(f"{self._jobs_folder}: {exc}") from exc
         return found
 
+    def still_there(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """As `Engine.still_there`."""
+        known = self.jobs()
+        return [one for one in jobs if (now := known.get(one.item)) and now.uid == one.uid and not now.deleting]
+
     def create(self, bundle: Bundle) -> bool:
         """As `Engine.create`."""
         _refuse(list(problems(bundle.job)))

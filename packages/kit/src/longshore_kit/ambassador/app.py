@@ -131,7 +131,7 @@ class _Ambassador:
         return _reply(b'{"status":"ready"}')
 
     def info(self) -> Response:
-        capabilities = ("ack",) if isinstance(self.source, AcknowledgingSource) else ()
+        capabilities = (contract.ACK,) if isinstance(self.source, AcknowledgingSource) else ()
         return _reply(contract.encode(SourceInfo(capabilities).to_wire()))
 
     def item(self, part: str) -> Response:

@@ -98,6 +98,7 @@ class _Request:
     query: Mapping[str, str] | None = None
     body: Body = None
     content_type: str = "application/json"
+    accept: str = "application/json"
 
 
 @dataclass(frozen=True)
@@ -160,15 +161,15 @@ class Api:
         configuration.connection_pool_maxsize = _POOL
         return cls(kubernetes.client.ApiClient(configuration), namespace or found)
 
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
+    def get(self, path: str, query: Mapping[str, str] | None = None, *, accept: str = "application/json") -> bytes:
         """
-        One object, or one page of a list, as JSON.
+        One object, or one page of a list, as JSON; `accept` may ask for less of it.
 
         Raises:
             ApiError: the server said no.
             EngineUnavailable: it did not answer, or is overloaded; safe to retry.
         """
-        return self._request(_Request("GET", path, query)).body
+        return self._request(_Request("GET", path, query, accept=accept)).body
 
     def read(self, path: str, kind: type[T], query: Mapping[str, str] | None = None) -> T:
         """
@@ -293,7 +294,7 @@ class Api:
             self._ahead = parsedate_to_datetime(date).timestamp() - time.time()
 
     def _send(self, request: _Request, read_seconds: float) -> Any:  # noqa: ANN401 - urllib3's response, as the client hands it out
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": request.accept}
         if request.body is not None:
             headers["Content-Type"] = request.content_type
         serialized = self._client.param_serialize(

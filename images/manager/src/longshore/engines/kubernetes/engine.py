@@ -149,6 +149,10 @@ class KubernetesEngine:
             self._known = {name: self._value(one, pods.get(one.metadata.uid, ())) for name, one in objects.items()}
             return {job.item: job for _, job in self._known.values()}
 
+    def still_there(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """As `Engine.still_there`: the mirror may be behind, so each is asked for."""
+        return [one for one in jobs if self._is_there(one)]
+
     def create(self, bundle: Bundle) -> bool:
         """
         As `Engine.create`: the Job first, then its data, owned by it from birth; so nothing can be left behind.
@@ -420,6 +424,13 @@ class KubernetesEngine:
         ours = bundle.job["metadata"]["annotations"].get(PAYLOAD_ANNOTATION)
         if bundle.payload and there.annotations.get(PAYLOAD_ANNOTATION) == ours and not there.deletion_timestamp:
             self._payloads.make(bundle.payload, there)
+
+    def _is_there(self, job: Job) -> bool:
+        try:
+            there = self._api.read(self._job_path(job.name), JobObject).metadata
+        except NotThere:
+            return False
+        return there.uid == job.uid and there.deletion_timestamp is None
 
     def _is_half_made(self, one: JobObject, *, is_late: bool) -> bool:
         """Whether whoever made the Job ended before its data was made, long enough ago to be gone."""

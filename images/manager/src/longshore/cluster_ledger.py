@@ -1,0 +1,320 @@
+"""Records in ConfigMaps: twelve bytes for each done item, name and reason for each failed one, a few objects in all.
+
+Owns the records' form there, and how several managers and people's commands change them without a lock: every change
+is made against the version that was read, and the head, into which all is entered, is touched by every removal. Once
+it is full, what it holds moves into a ConfigMap of its own, whose name is made of that, so that doing so twice is doing
+it once. https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
+"""
+
+import base64
+import contextlib
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+from uuid import uuid4
+
+import msgspec
+
+from longshore.engines.kubernetes.api import Api, Conflict, NotThere, decoded
+from longshore.engines.kubernetes.cache import Mirror
+from longshore.engines.kubernetes.objects import Metadata
+from longshore.ledger import LedgerUnavailable
+from longshore.manifests import MANAGED_BY_LABEL
+from longshore.records import DIGEST_BYTES, Digests, Key, Records
+from longshore.state import Record, State
+from longshore_kit.errors import EngineError
+from longshore_kit.logs import get_logger
+
+LEDGER_LABEL: Final = "longshore.dev/ledger"
+SHARD_BYTES: Final = 256 * 1024
+"""A shard is written anew with each entry, so it is kept well below the 1 MiB that a ConfigMap may have."""
+SETTLE_SECONDS: Final = 180.0
+"""Longer than anybody acts on what he has read: `READ_SECONDS`, and then a request that is repeated for a minute."""
+READ_SECONDS: Final = 20.0
+"""Jobs are made by records that were read from the API server itself, not from a mirror, so long ago at most."""
+FIRST_LOOK_SECONDS: Final = 30.0
+_TRIES: Final = 20
+_TOUCHED: Final = "longshore.dev/touched"
+_DONE: Final = "done"
+_FAILED: Final = "failed.jsonl"
+_METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+class ConfigMapObject(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """What is read of a ConfigMap."""
+
+    metadata: Metadata
+    data: dict[str, str] = {}
+    binary_data: dict[str, str] = {}
+
+
+class _MetadataOnly(msgspec.Struct):
+    metadata: Metadata
+
+
+class _MetadataList(msgspec.Struct):
+    items: list[_MetadataOnly] | None = None
+    """null where there are none: so the server writes an empty list of metadata alone."""
+
+
+class _Line(msgspec.Struct):
+    item: str
+    at: float | None = None
+    reason: str = ""
+
+
+_LINES: Final = msgspec.json.Decoder(_Line)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The records of one ConfigMap."""
+
+    done: frozenset[bytes] = frozenset()
+    failed: tuple[Record, ...] = ()
+
+    @classmethod
+    def of(cls, one: ConfigMapObject) -> Self:
+        """
+        What a ConfigMap says.
+
+        Raises:
+            ValueError: it is none of ours, or was changed by somebody.
+        """
+        packed = base64.b64decode(one.binary_data.get(_DONE, ""), validate=True)
+        if len(packed) % DIGEST_BYTES:
+            raise ValueError(f"{len(packed)} bytes are no whole digests")
+        done = (packed[at : at + DIGEST_BYTES] for at in range(0, len(packed), DIGEST_BYTES))
+        lines = _LINES.decode_lines(one.data.get(_FAILED, ""))
+        return cls(frozenset(done), tuple(Record(line.item, State.FAILED, line.at, line.reason) for line in lines))
+
+    def content(self) -> dict[str, Any]:
+        """What makes a ConfigMap hold just this; the same records give the same."""
+        lines = [json.dumps({"item": one.item, "at": one.at, "reason": one.reason}) + "\n" for one in self.failed]
+        return {
+            "binaryData": {_DONE: base64.b64encode(b"".join(sorted(self.done))).decode()},
+            "data": {_FAILED: "".join(lines)},
+        }
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes in a ConfigMap."""
+        content = self.content()
+        return len(self.done) * DIGEST_BYTES + len(content["data"][_FAILED])
+
+    def with_records(self, records: Sequence[Record], digests: Digests) -> "Shard":
+        """These too; of an item that is entered again the last one counts."""
+        failed = {one.item: one for one in (*self.failed, *records) if one.state is State.FAILED}
+        done = [one.item for one in records if one.state is State.DONE]
+        for item in done:
+            failed.pop(item, None)
+        return Shard(self.done.union(map(digests.of, done)), tuple(failed.values()))
+
+    def without(self, keys: Collection[Key], digests: Digests) -> "Shard":
+        """Without the records that are found by these."""
+        gone = {digests.of(key) if isinstance(key, str) else key for key in keys}
+        return Shard(self.done - gone, tuple(one for one in self.failed if one.item not in keys))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds nothing."""
+        return not self.done and not self.failed
+
+
+class ClusterLedger:
+    """The records of one queue, in its namespace."""
+
+    settle_seconds: Final = SETTLE_SECONDS
+
+    def __init__(self, api: Api, queue: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._api: Final = api
+        self._queue: Final = queue
+        self._clock: Final = clock
+        self._head: Final = f"{queue}-longshore-ledger"
+        self._path: Final = f"/api/v1/namespaces/{api.namespace}/configmaps"
+        self._selector: Final = f"{LEDGER_LABEL}={queue}"
+        self._digests: Final = Digests(queue)
+        self._lock: Final = threading.RLock()
+        self._shards: dict[str, tuple[str, Shard]] = {}
+        """Each by its name, with the version that it was read from."""
+        self._records = Records(digests=self._digests)
+        self._read_at: float | None = None
+        self._is_started = False
+        self._mirror: Final = Mirror(
+            api,
+            self._path,
+            self._selector,
+            ConfigMapObject,
+            on_change=lambda _: None,
+            log=get_logger("longshore.ledger", queue=queue, namespace=api.namespace),
+        )
+
+    def read(self) -> Records:
+        """As `Ledger.read`, from a mirror: what another process has just entered may be missing still."""
+        with self._lock, _translated():
+            self._start()
+            return self._take(self._mirror.objects())
+
+    @contextlib.contextmanager
+    def steady(self) -> Iterator[Records]:
+        """As `Ledger.steady`: what is entered meanwhile keeps its Job for longer than this may take."""
+        with self._lock, _translated():
+            self._start()
+            if self._read_at is None or self._clock() - self._read_at > READ_SECONDS:
+                self._read_afresh()
+            records = self._take(self._mirror.objects())
+        yield records
+
+    def enter(self, records: Sequence[Record], still: Callable[[], Collection[str]] | None = None) -> Collection[str]:
+        """As `Ledger.enter`."""
+        with self._lock, _translated():
+            self._start()
+            for _ in range(_TRIES):
+                head = self._read_head()
+                due = still() if still else {record.item for record in records}
+                entered = [record for record in records if record.item in due]
+                shard = Shard.of(head)
+                fuller = shard.with_records(entered, self._digests)
+                if fuller.size_bytes > SHARD_BYTES and not shard.is_empty:
+                    self._seal(head, shard)
+                elif not entered or self._write(head, fuller):
+                    return {record.item for record in entered}
+        raise LedgerUnavailable(f"{self._head}: others change it all the time; trying again later")
+
+    def remove(self, keys: Sequence[Key]) -> None:
+        """As `Ledger.remove`. The head is touched in any case: an entry that is under way must look again."""
+        with self._lock, _translated():
+            self._start()
+            self._remove_from(self._head, keys)
+            # The head first: what came out of it before is there by now, and nothing of these comes out of it any more.
+            for name in self._names():
+                if name != self._head:
+                    self._remove_from(name, keys)
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._mirror.stop()
+
+    # --- reading
+
+    def _start(self) -> None:
+        if not self._is_started:
+            self._is_started = True
+            self._mirror.start()
+        self._mirror.wait(FIRST_LOOK_SECONDS)
+
+    def _take(self, objects: Mapping[str, ConfigMapObject]) -> Records:
+        versions = {name: one.metadata.resource_version for name, one in objects.items()}
+        if versions != {name: version for name, (version, _) in self._shards.items()}:
+            before = self._shards
+            self._shards = {
+                name: known
+                if (known := before.get(name)) and known[0] == versions[name]
+                else (versions[name], _shard_of(one))
+                for name, one in objects.items()
+            }
+            shards = [shard for _, shard in self._shards.values()]
+            self._records = Records(
+                {one.item: one for shard in shards for one in shard.failed},
+                frozenset().union(*(shard.done for shard in shards)),
+                self._digests,
+            )
+        return self._records
+
+    def _read_afresh(self) -> None:
+        """Have the mirror at least as new as now: the versions are asked for, and what differs is read."""
+        asked_at = self._clock()
+        known = {name: one.metadata.resource_version for name, one in self._mirror.objects().items()}
+        for metadata in self._metadata():
+            if known.get(metadata.name) != metadata.resource_version:
+                with contextlib.suppress(NotThere):
+                    self._mirror.put(self._api.get(f"{self._path}/{metadata.name}"))
+        self._read_at = asked_at
+
+    def _metadata(self) -> list[Metadata]:
+        found = self._api.get(self._path, {"labelSelector": self._selector}, accept=_METADATA_ONLY)
+        return [one.metadata for one in decoded(found, _MetadataList, self._path).items or ()]
+
+    def _names(self) -> list[str]:
+        return [one.name for one in self._metadata()]
+
+    def _read_head(self) -> ConfigMapObject:
+        """The head as it is now, made where there is none."""
+        for _ in range(_TRIES):
+            try:
+                return self._api.read(f"{self._path}/{self._head}", ConfigMapObject)
+            except NotThere:
+                with contextlib.suppress(Conflict):  # somebody else has just made it
+                    self._create(self._head, Shard())
+        raise LedgerUnavailable(f"{self._head}: is deleted again and again by somebody")
+
+    def _read_sealed(self, name: str) -> ConfigMapObject | None:
+        try:
+            return self._api.read(f"{self._path}/{name}", ConfigMapObject)
+        except NotThere:
+            return None
+
+    # --- writing
+
+    def _create(self, name: str, shard: Shard) -> None:
+        labels = {MANAGED_BY_LABEL: "longshore", LEDGER_LABEL: self._queue}
+        head = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}}
+        self._mirror.put(self._api.create(self._path, head | shard.content()))
+
+    def _write(self, seen: ConfigMapObject, shard: Shard) -> bool:
+        """Have a ConfigMap hold this, unless somebody has changed it since it was seen."""
+        metadata = {
+            "resourceVersion": seen.metadata.resource_version,
+            # Also where nothing else changes: then who has read it before must read it again.
+            "annotations": {_TOUCHED: uuid4().hex},
+        }
+        try:
+            data = self._api.patch(f"{self._path}/{seen.metadata.name}", {"metadata": metadata, **shard.content()})
+        except (Conflict, NotThere):
+            return False
+        self._mirror.put(data)
+        return True
+
+    def _seal(self, head: ConfigMapObject, shard: Shard) -> None:
+        """Move what the head holds into a ConfigMap of its own. A crash in between leaves it in both, which is fine."""
+        digest = hashlib.sha256(json.dumps(shard.content()).encode()).hexdigest()[:16]
+        with contextlib.suppress(Conflict):  # made before a crash, or by another manager
+            self._create(f"{self._head}-{digest}", shard)
+        self._write(head, Shard())
+
+    def _remove_from(self, name: str, keys: Sequence[Key]) -> None:
+        for _ in range(_TRIES):
+            seen = self._read_head() if name == self._head else self._read_sealed(name)
+            if seen is None:
+                return
+            shard = Shard.of(seen)
+            less = shard.without(set(keys), self._digests)
+            if less == shard and name != self._head:
+                return
+            if less.is_empty and name != self._head:
+                self._api.delete(f"{self._path}/{name}", seen.metadata.uid, propagation="Background")
+                return
+            if self._write(seen, less):
+                return
+        raise LedgerUnavailable(f"{name}: others change it all the time; try again")
+
+
+def _shard_of(one: ConfigMapObject) -> Shard:
+    try:
+        return Shard.of(one)
+    except (ValueError, msgspec.MsgspecError) as exc:
+        raise LedgerUnavailable(
+            f"ConfigMap {one.metadata.name} is damaged ({exc}): mend it, or delete it, which has its items run again"
+        ) from exc
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except EngineError as exc:
+        raise LedgerUnavailable(str(exc)) from exc

@@ -1,0 +1,74 @@
+"""The ledger in ConfigMaps against a real API server."""
+
+from pathlib import Path
+
+import pytest
+
+from contract.ledger_contract import LedgerContract, states_of
+from longshore import cluster_ledger
+from longshore.cluster_ledger import LEDGER_LABEL, ClusterLedger
+from longshore.ledger import Ledger, LedgerUnavailable
+from longshore.state import Record, State
+from support.cluster.cluster import Cluster
+from support.waiting import until
+
+pytestmark = pytest.mark.slow
+
+
+class TestClusterLedger(LedgerContract):
+    """Every rule, and those of its own."""
+
+    @pytest.fixture(autouse=True)
+    def _place(self, cluster: Cluster, namespace: str) -> None:
+        self.cluster, self.namespace = cluster, namespace
+
+    def make_ledger(self, folder: Path) -> Ledger:  # noqa: ARG002 - state lies in the cluster
+        """A fresh ledger, as another manager would have it."""
+        return ClusterLedger(self.cluster.api(self.namespace), "q")
+
+    def shards(self) -> list[str]:
+        """The ConfigMaps that there are."""
+        found = self.cluster.kubectl(
+            *("get", "configmaps", "-n", self.namespace, "-l", f"{LEDGER_LABEL}=q", "-o", "name")
+        )
+        return found.split()
+
+    def test_what_is_full_is_sealed(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No ConfigMap grows beyond its size; each record is in one of them, and can be removed from there."""
+        monkeypatch.setattr(cluster_ledger, "SHARD_BYTES", 3000)
+        items = [f"item {number}" for number in range(1000)]
+        for start in range(0, 1000, 100):
+            ledger.enter([Record(item, State.DONE, 1.0) for item in items[start : start + 100]])
+        ledger.remove([ledger.read().key_of(item) for item in items[:500]])
+
+        assert states_of(ledger, *items) == dict.fromkeys(items[500:], State.DONE)
+        assert len(self.shards()) > 2
+
+    def test_a_shard_that_was_sealed_twice_counts_once(self, ledger: Ledger) -> None:
+        """A crash between sealing and emptying the head leaves both: that is one record, and goes at once."""
+        ledger.enter([Record("a", State.DONE, 1.0)])
+        assert isinstance(ledger, ClusterLedger)
+        head = ledger._read_head()
+        ledger._create(f"{ledger._head}-crashed", cluster_ledger.Shard.of(head))
+        until(lambda: len(self.shards()) == 2)
+        both = len(ledger.read())
+        ledger.remove([ledger.read().key_of("a")])
+
+        assert (both, states_of(ledger, "a"), len(self.shards())) == (1, {}, 1)
+
+    def test_it_takes_little(self, ledger: Ledger) -> None:
+        """20,000 done items are one ConfigMap of 240 KB."""
+        ledger.enter([Record(f"a/rather/long/name/of/an/item/{number:06}.mp4", State.DONE) for number in range(20_000)])
+
+        assert (len(ledger.read()), len(self.shards())) == (20_000, 1)
+
+    def test_a_damaged_one_is_told(self, ledger: Ledger) -> None:
+        """Records that can't be read are no records that are not there."""
+        ledger.enter([Record("a", State.DONE, 1.0)])
+        patch = '{"binaryData": {"done": "YWJj"}}'
+        self.cluster.kubectl("patch", "-n", self.namespace, self.shards()[0], "--type=merge", "-p", patch)
+        fresh = ClusterLedger(self.cluster.api(self.namespace), "q")
+
+        with pytest.raises(LedgerUnavailable, match="ConfigMap q-longshore-ledger is damaged"):
+            fresh.read()
+        fresh.close()
