@@ -5,6 +5,9 @@ from collections.abc import Generator
 
 import pytest
 
+# What tests share tells both sides of what it compares, too.
+pytest.register_assert_rewrite("contract", "support")
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from syrupy.assertion import SnapshotAssertion
 
-from longshore.queuefile import Source, parse, source_variables
+from longshore.queuefile import parse
+from longshore.sources import Source, source_variables
 
 from .conftest import CHART, KUBE_VERSION, Chart, queue_config
 

@@ -131,7 +131,7 @@ class AmbassadorContract:
             alive = ambassador.get("/healthz")
         finally:
             backend.revive()
-        after = _until_listed(ambassador)
+        after = until_listed(ambassador)
 
         assert [reply.status_code for reply in down] == [503, 503, 503]
         assert all(reply.json()["message"] for reply in down)
@@ -150,7 +150,7 @@ class AmbassadorContract:
                 backend.revive()
 
             assert down == 503
-            assert name in _until_listed(one)
+            assert name in until_listed(one)
 
     def test_secrets_are_never_seen(self, backend: Backend, ambassador: Running) -> None:
         """Neither the log nor a reply, in good times or bad ones, holds a password."""
@@ -175,7 +175,7 @@ def _beyond_openapi(case: Any) -> list[Any]:
     return [positive_data_acceptance] if "continue" in (case.query or {}) else []
 
 
-def _until_listed(ambassador: Running) -> list[str]:
+def until_listed(ambassador: Running) -> list[str]:
     """The list, as soon as there is one: the store is back, but a client's own pause before it asks again may last."""
     end = time.monotonic() + 120
     while (reply := ambassador.get("/api/v1/items")).status_code != 200:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from longshore.queuefile import parse, variable_text, volume_variable
+from longshore.queuefile import parse
 from longshore.service import ManagerSettings
+from longshore.sources import variable_text, volume_variable
 from longshore_ambassador_nfs.settings import NfsSettings
 from longshore_kit.ambassador import AmbassadorSettings
 from longshore_kit.settings import Settings

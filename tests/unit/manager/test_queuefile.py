@@ -7,7 +7,8 @@ import jsonschema
 import pytest
 import yaml
 
-from longshore.queuefile import Source, json_schema, load, parse, source_variables, variable_text, volume_variable
+from longshore.queuefile import json_schema, load, parse
+from longshore.sources import Source, source_variables, variable_text, volume_variable
 from longshore_ambassador_nfs.settings import NfsSettings
 from longshore_kit.errors import SettingsError
 

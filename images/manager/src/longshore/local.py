@@ -1,7 +1,8 @@
 """A queue on this machine: its state folder, its engine and its ambassador, from one queue file.
 
-Owns where things lie (`.longshore/<queue>` beside the queue file) and the ambassador's process: it is handed a
-listening socket, so that its address is known before it runs and survives its restarts, and it ends with us.
+Owns where things lie (`.longshore/<queue>` beside the queue file) and the ambassador's process: a shipped one is handed
+a listening socket, so that its address is known before it runs and survives its restarts; one of the user's own is told
+a port. Both end with us.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -21,15 +22,17 @@ from longshore.engines.process import ProcessEngine
 from longshore.ledger import FileLedger
 from longshore.manifests import Bundle, bundle_for, sample_item
 from longshore.names import job_name
-from longshore.queuefile import Queue, source_variables
+from longshore.queuefile import Queue
 from longshore.source import HttpSource
+from longshore.sources import CustomSource, source_variables
 from longshore_kit.errors import SettingsError
 from longshore_kit.logs import Logger
 
 STATE_FOLDER: Final = ".longshore"
 AMBASSADOR_LOG: Final = "ambassador.log"
 MANAGERS_LOCK: Final = "managers.lock"
-_USAGE: Final = 64
+_NO_RESTART: Final = frozenset({64, 126, 127})
+"""It refuses its settings, or there is no such program: starting again does not help, editing does."""
 _RESTART_SECONDS: Final = 2.0
 _GRACE_SECONDS: Final = 5.0
 
@@ -147,13 +150,21 @@ class Ambassador:
             SettingsError: the queue's source has no ambassador on this machine.
         """
         source = self._local.queue.spec.source
-        if source.kind == "custom" and source.custom:
+        if source.custom and source.custom.url:
             return source.custom.url
-        program = self._program(f"longshore-ambassador-{source.kind}")
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
-        self._spawn(program)
-        self._keeper = threading.Thread(target=self._keep, args=(program,), name="ambassador-keeper", daemon=True)
+        if source.custom:
+            # It knows nothing of sockets that are handed on, and will listen there itself.
+            self._listener.close()
+            self._listener = None
+            command = self._own_command(source.custom)
+            own = {"LISTEN_PORT": str(port)}
+        else:
+            command = [self._program(f"longshore-ambassador-{source.kind}")]
+            own = {"LISTEN_FD": str(self._listener.fileno()), "QUEUE_FILE": str(self._local.queue.file or "")}
+        self._spawn(command, own)
+        self._keeper = threading.Thread(target=self._keep, args=(command, own), name="ambassador-keeper", daemon=True)
         self._keeper.start()
         return f"http://127.0.0.1:{port}"
 
@@ -174,34 +185,34 @@ class Ambassador:
             raise SettingsError(f"source.kind: {name} is not installed here: install it beside longshore")
         return program
 
-    def _spawn(self, program: str) -> None:
-        assert self._listener is not None  # noqa: S101 - start() made it
+    def _own_command(self, custom: CustomSource) -> list[str]:
+        if not custom.command:
+            raise SettingsError(
+                f"source.custom: there are no images here: set custom.command to the program that {custom.image!r} runs"
+            )
+        return [sys.executable, "-m", "longshore.leash", *custom.command, *custom.args]
+
+    def _spawn(self, command: Sequence[str], own: Mapping[str, str]) -> None:
         variables = source_variables(self._local.queue.spec.source, self._local.mounts)
-        descriptor = self._listener.fileno()
+        common = {"HEALTH_PORT": "0", "EXIT_WITH_PARENT": "true", "LOG_FORMAT": "json"}
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [program],
-                env={
-                    **self._environ,
-                    **variables,
-                    "LISTEN_FD": str(descriptor),
-                    "HEALTH_PORT": "0",
-                    "EXIT_WITH_PARENT": "true",
-                    "LOG_FORMAT": "json",
-                },
+                command,
+                env={**self._environ, **variables, **common, **own},
+                cwd=self._local.queue.folder,
                 stdin=subprocess.PIPE,  # its end, however we end, ends the ambassador
                 stdout=log,
                 stderr=log,
-                pass_fds=(descriptor,),
+                pass_fds=(self._listener.fileno(),) if self._listener else (),
                 start_new_session=True,  # Ctrl-C is for us; the ambassador serves until we are done
             )
 
-    def _keep(self, program: str) -> None:
+    def _keep(self, command: Sequence[str], own: Mapping[str, str]) -> None:
         while self._process is not None:
             code = self._end_of(self._process)
             if self._stop.is_set():
                 return
-            if code == _USAGE:
+            if code in _NO_RESTART:
                 self.misuse = self._last_words()
                 if self._listener:
                     self._listener.close()  # who has asked gets no answer, at once
@@ -209,7 +220,7 @@ class Ambassador:
             self._log.warning("ambassador ended; starting it again", exit_code=code, log=str(self.log_path))
             if self._stop.wait(_RESTART_SECONDS):
                 return
-            self._spawn(program)
+            self._spawn(command, own)
 
     def _end_of(self, process: subprocess.Popen[bytes]) -> int:
         """Wait for it to end; once we are stopping, only for its grace."""

@@ -12,8 +12,9 @@ from typing import Any, Final, TypeAlias
 
 from longshore import names
 from longshore.podtemplate import CONTAINER, ITEM_FOLDER, ITEM_VOLUME, overlay
-from longshore.queuefile import Queue, Volume, Worker, variable_text, volume_variable
+from longshore.queuefile import Queue, Volume, Worker
 from longshore.references import fill, references
+from longshore.sources import variable_text, volume_variable
 from longshore_kit import contract
 from longshore_kit.contract import Item
 from longshore_kit.errors import ItemRejected
@@ -42,8 +43,10 @@ JOB_MAX_BYTES: Final = 1280 * 1024
 """Of a whole Job; etcd takes 1.5 MiB, with what the cluster adds."""
 _REASON_MAX: Final = 1024
 
+SCRIPT_VARIABLE: Final = "SCRIPT"
+"""Where worker-script finds `worker.script`."""
 SHIPPED_PREFIX: Final = "longshore/"
-SHIPPED_IMAGES: Final = ("worker-ffmpeg",)
+SHIPPED_IMAGES: Final = ("worker-ffmpeg", "worker-script")
 """Images of this repository that a queue file may name by their short names."""
 
 
@@ -252,6 +255,8 @@ def _container(queue: Queue, item: Item, layout: Layout) -> Manifest:
     container["env"] = [
         {"name": name, "value": value} for name, value in _variables(queue, item, layout, folders).items()
     ]
+    if worker.existing_secret:
+        container["envFrom"] = [{"secretRef": {"name": worker.existing_secret}}]
     if worker.resources:
         container["resources"] = {
             kind: {name: variable_text(amount) for name, amount in amounts.items()}
@@ -275,6 +280,9 @@ def _variables(queue: Queue, item: Item, layout: Layout, folders: Mapping[str, s
         contract.RESULT_FILE_VARIABLE: layout.result_file.replace("$", "$$"),
         **{name: folder.replace("$", "$$") for name, folder in folders.items()},
     }
+    if queue.spec.worker.script:
+        # A shell's own ${…} and $(…) stay as they are: what items hold is in files and variables, never in the text.
+        own[SCRIPT_VARIABLE] = queue.spec.worker.script.replace("$", "$$")
     return own | {name: fill(variable_text(value), item, folders) for name, value in queue.spec.worker.env.items()}
 
 

@@ -1,29 +1,26 @@
 """The queue file: one definition of a queue, read alike by the cluster, Docker and the laptop.
 
-Owns the models (the JSON schema is printed from them) and the rule that turns `source.<kind>` into an ambassador's
-variables. Refuses what no engine could ever do, with the line, the key, what was expected and the nearest key that
-exists. Secrets never stand in it, only references to them. docs/queue-file.md describes it for its writers.
+Owns the models (the JSON schema is printed from them); those of sources are in sources.py. Refuses what no engine could
+ever do, with the line, the key, what was expected and the nearest key that exists. Secrets never stand in it, only
+references to them. docs/queue-file.md describes it for its writers.
 """
 
 import difflib
-import json
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeAlias, cast
+from typing import Any, Final, Literal, Self, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from longshore import podtemplate
 from longshore.names import is_queue_name, queue_name_from
 from longshore.references import unknown_references
+from longshore.sources import Model, Scalar, Source, list_volume, volume_variable
 from longshore_kit import contract
 from longshore_kit.errors import SettingsError
-
-Scalar: TypeAlias = str | bool | int | float
 
 _VOLUME_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?")
 _QUOTED: Final = re.compile(r"'([^']*)'")
@@ -38,13 +35,7 @@ _OWNED_VARIABLES: Final = frozenset(
 )
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=False, validate_by_alias=True
-    )
-
-
-class HostPath(_Model):
+class HostPath(Model):
     """A folder of the machine itself: works on the laptop and on Docker as it is."""
 
     path: str = Field(description="The folder; where it is relative, it counts from the queue file, on a laptop only.")
@@ -53,20 +44,20 @@ class HostPath(_Model):
     )
 
 
-class Nfs(_Model):
+class Nfs(Model):
     """An NFS export, mounted by the cluster's nodes."""
 
     server: str
     path: str
 
 
-class Claim(_Model):
+class Claim(Model):
     """A PersistentVolumeClaim that exists in the namespace."""
 
     claim_name: str
 
 
-class Volume(_Model):
+class Volume(Model):
     """
     A folder that the ambassador and the workers share; mounted at /<name>, and named by <NAME>_PATH.
 
@@ -85,49 +76,19 @@ class Volume(_Model):
         return self
 
 
-class NfsSource(_Model):
-    """Files under the first of `source.volumes`: the settings of ambassador-nfs."""
-
-    pattern: str | tuple[str, ...] = Field(
-        default="**/*.mp4", description="Which files are items; one glob or several."
-    )
-    exclude: str | tuple[str, ...] = Field(default=(), description="Which of them are not.")
-    settle_seconds: float = Field(
-        default=30, ge=0, description="A file is listed when it has not been written to for so long."
-    )
-    marker_file: str = Field(default="", description="A file that must exist, as a proof that the volume is mounted.")
-
-
-class CustomSource(_Model):
-    """An ambassador of your own that already runs."""
-
-    url: str = Field(pattern=r"^http://", description="Where it answers; `/api/v1/items` is added.")
-
-
-class Source(_Model):
-    """Where the items come from."""
-
-    kind: Literal["nfs", "custom"]
-    volumes: tuple[str, ...] = Field(default=(), description="The volumes that the ambassador sees.")
-    nfs: NfsSource = NfsSource()
-    custom: CustomSource | None = None
-
-    @model_validator(mode="after")
-    def _settings_of_its_kind(self) -> Self:
-        if self.kind == "custom" and self.custom is None:
-            raise ValueError("kind is custom: set custom.url to where your ambassador answers")
-        if self.kind == "nfs" and not self.volumes:
-            raise ValueError("kind is nfs: name the volume with the files in source.volumes")
-        return self
-
-
-class Worker(_Model):
+class Worker(Model):
     """What works on one item: any image, or on a laptop any command."""
 
     image: str = Field(default="", description="A shipped image by its short name (worker-ffmpeg), or any other.")
     command: tuple[str, ...] = Field(default=(), description="Instead of the image's entry point; may hold ${…}.")
     args: tuple[str, ...] = Field(default=(), description="Its arguments; may hold ${…}.")
     env: dict[str, Scalar] = Field(default={}, description="Its variables; values may hold ${…}.")
+    script: str = Field(
+        default="", description="For worker-script: the script itself, which gets the item as files and variables."
+    )
+    existing_secret: str = Field(
+        default="", description="A Secret whose keys become variables; on a laptop they are those of `longshore run`."
+    )
     volumes: tuple[str, ...] = Field(default=(), description="The volumes that the worker sees.")
     resources: dict[str, dict[str, Scalar]] = Field(default={}, description="Kubernetes requests and limits.")
     payload: Literal["auto", "configMap", "secret"] = Field(
@@ -139,6 +100,8 @@ class Worker(_Model):
     def _something_to_run(self) -> Self:
         if not self.image and not self.command:
             raise ValueError("set image, or command to run a program of this machine")
+        if self.script and "SCRIPT" in self.env:
+            raise ValueError("script and env.SCRIPT say the same: keep one")
         return self
 
     @field_validator("pod_template")
@@ -159,7 +122,7 @@ class Worker(_Model):
         return env
 
 
-class Scaling(_Model):
+class Scaling(Model):
     """How many workers run side by side."""
 
     min: int = Field(default=0, ge=0)
@@ -173,7 +136,7 @@ class Scaling(_Model):
         return self
 
 
-class Retry(_Model):
+class Retry(Model):
     """How often and how long an item is tried."""
 
     attempts: int = Field(default=3, ge=1, le=100, description="Attempts in all; exit codes 64 and 65 end them early.")
@@ -184,14 +147,14 @@ class Retry(_Model):
     )
 
 
-class Keep(_Model):
+class Keep(Model):
     """How many finished Jobs are kept; what is beyond lives on in the ledger."""
 
     finished: int = Field(default=1000, ge=0)
     failed: int = Field(default=1000, ge=0)
 
 
-class QueueName(_Model):
+class QueueName(Model):
     """What the queue is called."""
 
     name: str = Field(default="", description="A DNS label; default: the Helm release's name, or the folder's.")
@@ -206,11 +169,11 @@ class QueueName(_Model):
         return name
 
 
-class QueueFile(_Model):
+class QueueFile(Model):
     """A queue: where its items come from, what works on them, and within which limits."""
 
     queue: QueueName = QueueName()
-    volumes: dict[str, Volume] = {}
+    volumes: dict[str, Volume] = Field(default={})
     source: Source
     worker: Worker
     scaling: Scaling = Scaling()
@@ -242,6 +205,7 @@ def misfits(spec: QueueFile) -> Iterator[Misfit]:
         for index, name in enumerate(names):
             if name not in spec.volumes:
                 yield Misfit((part, "volumes", index), f"there is no volume {name!r}{_nearest(name, spec.volumes)}")
+    yield from _list_misfits(spec.source)
     known = {volume_variable(name): "" for name in spec.worker.volumes}
     for place, text in _templates(spec.worker):
         if "\0" in text:
@@ -254,6 +218,14 @@ def misfits(spec: QueueFile) -> Iterator[Misfit]:
             )
 
 
+def _list_misfits(source: Source) -> Iterator[Misfit]:
+    variable = list_volume(source.list.file) if source.list else ""
+    seen = {volume_variable(name): "" for name in source.volumes}
+    if variable and variable not in seen:
+        words = f"${{{variable}}} is the folder of no volume in source.volumes{_nearest(variable, seen)}"
+        yield Misfit(("source", "list", "file"), words)
+
+
 @dataclass(frozen=True)
 class Queue:
     """A queue file that was read, with its name decided and its folder known."""
@@ -262,38 +234,8 @@ class Queue:
     spec: QueueFile
     folder: Path
     """Where the file lies: relative paths count from here."""
-
-
-def volume_variable(name: str) -> str:
-    """The variable that names a volume's folder: `media` → `MEDIA_PATH`."""
-    return f"{_upper_snake(name)}_PATH"
-
-
-def source_variables(source: Source, mounts: Mapping[str, str]) -> dict[str, str]:
-    """
-    The environment of the queue's ambassador: its settings and its volumes' folders.
-
-    One rule for all kinds: `source.s3.endpointUrl` → `S3_ENDPOINT_URL`, lists as JSON, what is empty left out.
-    ambassador-nfs looks under MEDIA_PATH, the book's variable, which is its first volume whatever that is called.
-    """
-    variables = {volume_variable(name): mounts[name] for name in source.volumes}
-    if source.kind == "nfs":
-        variables["MEDIA_PATH"] = mounts[source.volumes[0]]
-    settings: BaseModel | None = getattr(source, source.kind)
-    for key, value in (settings.model_dump(by_alias=True) if settings else {}).items():
-        text = json.dumps(value, ensure_ascii=False) if isinstance(value, tuple | list) else variable_text(value)
-        if text not in {"", "[]"}:
-            variables[f"{_upper_snake(source.kind)}_{_upper_snake(key)}"] = text
-    return variables
-
-
-def variable_text(value: Scalar) -> str:
-    """A value of the file as a variable's text: booleans as true and false, numbers without a needless `.0`."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+    file: Path | None = None
+    """The file itself; None where it was read from elsewhere."""
 
 
 def load(path: Path, *, folders: Mapping[str, Path] | None = None) -> Queue:
@@ -313,7 +255,7 @@ def load(path: Path, *, folders: Mapping[str, Path] | None = None) -> Queue:
     spec = _with_folders(spec, folders or {}, path)
     folder = path.resolve().parent
     stem = folder.name if path.stem == "queue" else path.stem
-    return Queue(name=spec.queue.name or queue_name_from(stem), spec=spec, folder=folder)
+    return Queue(name=spec.queue.name or queue_name_from(stem), spec=spec, folder=folder, file=path.resolve())
 
 
 def parse(text: str, where: str = "queue file") -> QueueFile:
@@ -461,7 +403,3 @@ def _line(node: yaml.Node | None, place: Sequence[str | int]) -> int:
             node = node.value[part]
             line = node.start_mark.line + 1
     return line
-
-
-def _upper_snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|-", "_", name).upper()

@@ -20,8 +20,9 @@ from longshore.engines.kubernetes import Api, KubernetesEngine
 from longshore.explain import duration, explain_job, safe
 from longshore.manager import Manager, Survey
 from longshore.manifests import mounts_at_root
-from longshore.queuefile import Queue, load, volume_variable
+from longshore.queuefile import Queue, load
 from longshore.service import ManagerSettings, manager_of
+from longshore.sources import volume_variable
 from longshore.state import Job, State
 from longshore_kit.ambassador.app import Waiting, create_app
 from longshore_kit.ambassador.server import WebServer, bound

@@ -57,6 +57,16 @@ def fill_template(template: str, key: str, prefix: str = "") -> str:
     return "".join(text + (values[field] if field is not None else "") for text, field, _, _ in _parts(template))
 
 
+def constant_prefix(template: str) -> str:
+    """What every key that a template makes begins with: what stands before its first placeholder."""
+    found = ""
+    for text, field, _, _ in _parts(template):
+        found += text
+        if field is not None:
+            break
+    return found
+
+
 KeyTemplate = Annotated[str, AfterValidator(check_template)]
 """A setting: a template, checked."""
 

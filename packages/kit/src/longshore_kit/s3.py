@@ -5,22 +5,49 @@ endpoint of its own. Credentials are boto3's business alone: they are no setting
 https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html
 """
 
+import random
+import re
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from xml.sax.saxutils import unescape
 
 import boto3
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004 - the library's own, which is none of Python's
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    SSLError,
+)
+from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
 
 from longshore_kit.settings import Settings, setting
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
+StoreError: TypeAlias = BotoCoreError | ClientError
+"""Whatever a request to a store may raise, the client's own and ours alike: `in_words` says it to people."""
+STORE_ERRORS: Final = (BotoCoreError, ClientError)
+"""The same, for `except`."""
+
 CONNECT_SECONDS: Final = 5
 READ_SECONDS: Final = 30
 ATTEMPTS: Final = 5
 """Of one request, with boto3's own growing pauses: SlowDown, 500 and broken connections pass."""
+
+PAGE_KEYS: Final = 1000
+"""The most that a store gives at once."""
+_URL_SECONDS: Final = 300
+_RETRIED: Final = frozenset({408, 429, 500, 502, 503, 504})
+_OK: Final = 200
+_ERROR: Final = re.compile(rb"<Code>([^<]*)</Code>(?:.*?<Message>([^<]*)</Message>)?", re.DOTALL)
 
 _REASONS: Final = {
     "AccessDenied": "access denied: the credentials have no right to it",
@@ -65,15 +92,104 @@ def connect(settings: S3Settings, *, connections: int = 10) -> "S3Client":
         "s3",
         endpoint_url=settings.s3_endpoint_url or None,
         region_name=settings.s3_region or session.region_name or "us-east-1",
-        verify=str(settings.s3_ca_file) if settings.s3_ca_file else None,
+        verify=_authorities(settings),
         config=Config(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
             max_pool_connections=connections,
+            # For presigned URLs too, where boto3 would still take the version before for stores other than AWS.
+            signature_version="s3v4",
             retries={"mode": "standard", "max_attempts": ATTEMPTS},
             s3={"addressing_style": settings.s3_addressing},
         ),
     )
+
+
+def _authorities(settings: S3Settings) -> str | None:
+    """Who must have signed the store's certificate; None: whom AWS's own configuration or the system trusts."""
+    configured = boto3.session.Session()._session.get_config_variable("ca_bundle")  # noqa: SLF001 - it has no other way
+    return str(settings.s3_ca_file) if settings.s3_ca_file else configured
+
+
+class RawLister:
+    """
+    Pages of a bucket's list as the store sends them, for many threads.
+
+    boto3's own paginator makes objects of every field of every key, which is most of what a long list costs.
+    """
+
+    def __init__(self, settings: S3Settings, client: "S3Client", *, connections: int = 10) -> None:
+        self._client: Final = client
+        self._http: Final = URLLib3Session(
+            verify=cast(bool, _authorities(settings) or True),  # its types know no path
+            proxies=get_environ_proxies(client.meta.endpoint_url),
+            timeout=READ_SECONDS,
+            max_pool_connections=connections,
+        )
+
+    def page(self, bucket: str, prefix: str, token: str) -> bytes:
+        """
+        One page of the keys below `prefix`, as XML, with keys encoded as in URLs where the store does so.
+
+        Raises:
+            StoreError: the store said no, or did not answer; attempts with growing pauses are behind it.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._page(bucket, prefix, token)
+            except STORE_ERRORS as exc:
+                if attempt == ATTEMPTS or not _is_passing(exc):
+                    raise
+                time.sleep(min(5.0, 0.2 * 2**attempt) * random.uniform(0.5, 1))  # noqa: S311 - spreads load
+        raise AssertionError  # pragma: no cover
+
+    def _page(self, bucket: str, prefix: str, token: str) -> bytes:
+        parameters: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "EncodingType": "url", "MaxKeys": PAGE_KEYS}
+        if token:
+            parameters["ContinuationToken"] = token
+        # The signature is in the URL, so no error may show it: below it is never told.
+        url = self._client.generate_presigned_url("list_objects_v2", Params=parameters, ExpiresIn=_URL_SECONDS)
+        try:
+            response = self._http.send(AWSRequest(method="GET", url=url).prepare())
+            body: bytes = response.content
+        except SSLError:
+            raise
+        except BotoCoreError as exc:
+            raise _without_url(exc, self._client.meta.endpoint_url) from None
+        if response.status_code != _OK:
+            raise _refusal(response.status_code, body)
+        return body
+
+
+def _is_passing(exc: StoreError) -> bool:
+    if isinstance(exc, ClientError):
+        return exc.response["ResponseMetadata"]["HTTPStatusCode"] in _RETRIED
+    return isinstance(exc, HTTPClientError)
+
+
+def _without_url(exc: BotoCoreError, endpoint: str) -> HTTPClientError:
+    """The same error, of the endpoint alone."""
+    return HTTPClientError(error=_unreachable(exc, endpoint))
+
+
+def _unreachable(exc: BotoCoreError, endpoint: str) -> str:
+    """Where nobody answered, and the innermost reason: the library's own words have the whole URL."""
+    cause: BaseException = exc.kwargs.get("error", exc)
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    return f"{endpoint} can't be reached: {getattr(cause, 'strerror', None) or type(cause).__name__}"
+
+
+def _refusal(status: int, body: bytes) -> ClientError:
+    found = _ERROR.search(body)
+    code, message = (
+        unescape((part or b"").decode(errors="replace")) for part in (found.groups() if found else (b"", b""))
+    )
+    error: Any = {
+        "Error": {"Code": code or str(status), "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    return ClientError(error, "ListObjectsV2")
 
 
 def error_code(exc: Exception) -> str:
@@ -81,10 +197,16 @@ def error_code(exc: Exception) -> str:
     return str(exc.response.get("Error", {}).get("Code", "")) if isinstance(exc, ClientError) else ""
 
 
-def in_words(exc: BotoCoreError | ClientError) -> str:
+def in_words(exc: StoreError) -> str:
     """Why a request failed: a sentence that says what to do, without anything secret."""
     code = error_code(exc)
     if isinstance(exc, ClientError):
         said = str(exc.response.get("Error", {}).get("Message", ""))
         return _REASONS.get(code) or f"{code}: {said}"[:300]
-    return f"{type(exc).__name__}: {exc}"[:300]
+    if isinstance(exc, NoCredentialsError | PartialCredentialsError):
+        return "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the pod a role"
+    if isinstance(exc, SSLError):
+        return "the store's certificate is not trusted: set S3_CA_FILE to the authorities that have signed it"
+    if isinstance(exc, ConnectionError | HTTPClientError) and (url := exc.kwargs.get("endpoint_url")):
+        return _unreachable(exc, str(url).partition("?")[0])
+    return str(exc).removeprefix("An HTTP Client raised an unhandled exception: ").partition("?")[0][:300]

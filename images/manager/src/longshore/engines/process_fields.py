@@ -22,6 +22,8 @@ _POD_FIELDS: Final = {
 _CONTAINER_FIELDS: Final = {
     "name", "image", "imagePullPolicy", "command", "args", "workingDir", "env", "resources", "volumeMounts",
     "terminationMessagePath", "terminationMessagePolicy",
+    # Secrets are variables of who starts the queue here: a process has all of those.
+    "envFrom",
 }  # fmt: skip
 
 

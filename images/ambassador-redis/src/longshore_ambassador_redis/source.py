@@ -1,0 +1,42 @@
+"""What a Redis holds as a source of items. The contract: docs/source-contract.md."""
+
+from typing import Final
+
+from longshore_ambassador_redis.kinds import Kind
+from longshore_ambassador_redis.stream import ServerError
+from longshore_ambassador_redis.wire import in_words
+from longshore_kit.contract import Item, ItemList
+from longshore_kit.errors import ItemNotFound, SourceUnavailable
+
+
+class RedisSource:
+    """The items of one kind."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind: Final = kind
+        self._list = ItemList(())
+
+    def list_items(self) -> ItemList:
+        """As `Source.list_items`: in the order of a list, sorted set or stream; else sorted."""
+        try:
+            names = self._kind.names(self._list.names)
+        except ServerError as exc:
+            raise SourceUnavailable(in_words(exc)) from exc
+        if names is not None and (len(names) != len(self._list.names) or tuple(names) != self._list.names):
+            self._list = ItemList(tuple(names))
+        return self._list
+
+    def get_item(self, name: str) -> Item:
+        """As `Source.get_item`."""
+        data = self._kind.data(name)
+        if data is None:
+            raise ItemNotFound(f"there is no item {name!r}, or not any more")
+        return Item(name, data)
+
+
+class AcknowledgingRedisSource(RedisSource):
+    """The same, with the capability `ack`: what is done is taken out."""
+
+    def acknowledge(self, name: str) -> None:
+        """As `AcknowledgingSource.acknowledge`."""
+        self._kind.remove(name)
