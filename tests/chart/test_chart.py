@@ -61,6 +61,7 @@ def test_the_ambassadors_variables_are_made_by_the_same_rule_as_on_a_laptop(char
     containers = chart.manifests("--values", str(scenario))["Deployment/thumbs-manager"]["spec"]["template"]["spec"][
         "containers"
     ]
+    names = [container["name"] for container in containers]
     made = {
         one["name"]: one["value"]
         for container in containers
@@ -68,20 +69,23 @@ def test_the_ambassadors_variables_are_made_by_the_same_rule_as_on_a_laptop(char
         for one in container["env"]
         if one["name"] != "LOG_FORMAT"
     }
+    expected = source_variables(source, {name: f"/{name}" for name in source.volumes}) if "ambassador" in names else {}
     # What the file leaves out the models fill with the ambassador's own defaults, and the chart leaves out.
-    given = document["source"].get("nfs", {}).keys()
-    expected = source_variables(source, {name: f"/{name}" for name in source.volumes}) if source.kind == "nfs" else {}
+    given = document["source"].get(source.kind, {}).keys()
+    prefix = f"{source.kind.upper()}_"
+    # Where in a pod things are.
+    own = {"QUEUE_FILE", "LIST_FOLDER", "LISTEN_PORT"}
 
-    assert {key: normal(value) for key, value in made.items()} == {
+    assert {key: normal(value) for key, value in made.items() if key not in own} == {
         key: normal(value)
         for key, value in expected.items()
-        if not key.startswith("NFS_") or camel(key.removeprefix("NFS_")) in given
+        if not key.startswith(prefix) or camel(key.removeprefix(prefix)) in given
     }
 
 
 def normal(text: str) -> object:
     """A list in JSON whatever its spaces."""
-    return json.loads(text) if text.startswith("[") else text
+    return json.loads(text) if text.startswith(("[", "{")) else text
 
 
 def camel(name: str) -> str:
@@ -106,6 +110,14 @@ def changed(path: str, value: object) -> dict[str, Any]:
     [
         ("source.volumes", [], 'source.kind is "nfs" but source.volumes is empty'),
         ("source.kind", "custom", "set source.custom.url"),
+        ("source", {"kind": "s3", "s3": {"bucket": "abc", "prefx": "x"}}, "additional properties 'prefx' not allowed"),
+        ("source.kind", "s3", 'source.kind is "s3" but source.s3.bucket is empty: set source.s3.bucket'),
+        ("source.kind", "kafka", 'source.kind is "kafka" but source.kafka.bootstrapServers is empty'),
+        ("source", {"kind": "redis", "redis": {"url": "redis://r"}}, "source.redis.key is empty: set source.redis.key"),
+        ("source", {"kind": "redis", "redis": {"url": "redis://r", "kind": "keys"}}, "set source.redis.pattern"),
+        ("source.kind", "list", "set source.list.items, or source.list.file"),
+        ("source", {"kind": "list", "list": {"file": "a.csv"}}, "set source.list.configMap"),
+        ("source", {"kind": "custom", "custom": {"command": ["x"]}}, "source.custom.command needs an image"),
         ("source.volumes", ["medai"], 'source.volumes: there is no volume "medai": there are media'),
         ("worker.volumes", ["out"], 'worker.volumes: there is no volume "out"'),
         ("volumes.media", {"readOnly": True}, "volumes.media: give exactly one of hostPath, nfs"),

@@ -38,7 +38,7 @@ longshore.dev/release-queue: {{ include "longshore.queue" .root | quote }}
 
 {{/* The images of this repository that a queue file may name by their short names. */}}
 {{- define "longshore.workerImage" -}}
-{{- if has .Values.worker.image (list "worker-ffmpeg") -}}
+{{- if has .Values.worker.image (list "worker-ffmpeg" "worker-script") -}}
 {{- include "longshore.image" (dict "root" . "name" .Values.worker.image) -}}
 {{- else -}}
 {{- .Values.worker.image -}}
@@ -118,22 +118,48 @@ affinity:
 {{- end -}}
 
 {{/*
-The ambassador's variables, as longshore.queuefile.source_variables: settleSeconds of nfs is NFS_SETTLE_SECONDS, lists
-are JSON, what is empty is left out. As JSON, to be read with fromJson.
+The ambassador's variables, as longshore.sources.source_variables: settleSeconds of nfs is NFS_SETTLE_SECONDS, lists and
+objects are JSON, what is empty is left out. A list is read from the queue file, and an ambassador of the user's own has
+variables of its own. As JSON, to be read with fromJson.
 */}}
 {{- define "longshore.sourceVariables" -}}
 {{- $source := .Values.source -}}
 {{- $variables := dict -}}
 {{- range $source.volumes }}{{ $_ := set $variables (include "longshore.volumeVariable" .) (printf "/%s" .) }}{{ end -}}
 {{- if and (eq $source.kind "nfs") $source.volumes }}{{ $_ := set $variables "MEDIA_PATH" (printf "/%s" (first $source.volumes)) }}{{ end -}}
-{{- range $key, $value := get $source $source.kind | default dict -}}
-  {{- $text := include "longshore.text" $value -}}
-  {{- if not (has $text (list "" "[]")) -}}
-    {{- $_ := set $variables (printf "%s_%s" $source.kind (snakecase $key) | upper) $text -}}
+{{- if eq $source.kind "list" -}}
+  {{- $_ := set $variables "QUEUE_FILE" "/etc/longshore/queue.yaml" -}}
+  {{- if $source.list.configMap }}{{ $_ := set $variables "LIST_FOLDER" "/etc/longshore-list" }}{{ end -}}
+{{- else if eq $source.kind "custom" -}}
+  {{- $_ := set $variables "LISTEN_PORT" "8080" -}}
+  {{- range $key, $value := $source.custom.env }}{{ $_ := set $variables $key (include "longshore.text" $value) }}{{ end -}}
+{{- else -}}
+  {{- range $key, $value := get $source $source.kind | default dict -}}
+    {{- $text := include "longshore.text" $value -}}
+    {{- if not (has $text (list "" "[]" "{}" "null")) -}}
+      {{- $_ := set $variables (printf "%s_%s" $source.kind (snakecase $key) | upper) $text -}}
+    {{- end -}}
   {{- end -}}
 {{- end -}}
 {{- range $key, $value := .Values.ambassador.env }}{{ $_ := set $variables $key (include "longshore.text" $value) }}{{ end -}}
 {{- toJson $variables -}}
+{{- end -}}
+
+{{/* What the ambassador's container runs: an image of its own, but for lists, which the manager's has a program for. */}}
+{{- define "longshore.ambassadorImage" -}}
+{{- $source := .Values.source -}}
+{{- if eq $source.kind "custom" -}}
+{{- $source.custom.image -}}
+{{- else if eq $source.kind "list" -}}
+{{- include "longshore.image" (dict "root" . "name" "manager") -}}
+{{- else -}}
+{{- include "longshore.image" (dict "root" . "name" (printf "ambassador-%s" $source.kind)) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Where the manager asks for items: in its own pod, but for an ambassador that runs elsewhere. */}}
+{{- define "longshore.sourceUrl" -}}
+{{- dig "url" "" (.Values.source.custom | default dict) | default "http://127.0.0.1:8080" -}}
 {{- end -}}
 
 {{/* What this chart lays over the pod of every Job; the user's own podTemplate goes over it. */}}
@@ -163,8 +189,8 @@ spec:
 {{- $worker := deepCopy .Values.worker -}}
 {{- with include "longshore.workerImage" . }}{{ $_ := set $worker "image" . }}{{ end -}}
 {{- $_ := set $worker "podTemplate" (include "longshore.mergedPodTemplate" . | fromJson) -}}
-{{- $source := omit .Values.source "custom" -}}
-{{- with .Values.source.custom }}{{ $_ := set $source "custom" . }}{{ end -}}
+{{- $source := dict -}}
+{{- range $key, $value := .Values.source }}{{ if not (kindIs "invalid" $value) }}{{ $_ := set $source $key $value }}{{ end }}{{ end -}}
 {{- toYaml (dict
   "queue" (dict "name" (include "longshore.queue" .))
   "volumes" (include "longshore.volumes" . | fromJson)
@@ -190,15 +216,46 @@ spec:
 {{- toJson $merged -}}
 {{- end -}}
 
+{{/* What each kind of source must have, told with its fix. */}}
+{{- define "longshore.checkSource" -}}
+{{- $source := .Values.source -}}
+{{- $needs := dict
+  "s3" (list "bucket")
+  "redis" (list "url" (ternary "pattern" "key" (eq (dig "kind" "hash" ($source.redis | default dict)) "keys")))
+  "kafka" (list "bootstrapServers" "topics" "group")
+-}}
+{{- range get $needs $source.kind | default list -}}
+  {{- if not (get (get $source $source.kind | default dict) .) -}}
+    {{- fail (printf "source.kind is %q but source.%s.%s is empty: set source.%s.%s" $source.kind $source.kind . $source.kind .) -}}
+  {{- end -}}
+{{- end -}}
+{{- if eq $source.kind "list" -}}
+  {{- $list := $source.list | default dict -}}
+  {{- if not (or $list.items $list.file) -}}
+    {{- fail "source.kind is \"list\" but source.list is empty: set source.list.items, or source.list.file" -}}
+  {{- end -}}
+  {{- if and $list.file (not $list.configMap) (not (regexMatch "^(/|[$])" $list.file)) -}}
+    {{- fail (printf "source.list.file is %q: on a cluster set source.list.configMap to the ConfigMap that has it as a key, or begin it with the folder of a volume, ${MEDIA_PATH}/%s" $list.file $list.file) -}}
+  {{- end -}}
+{{- end -}}
+{{- if eq $source.kind "custom" -}}
+  {{- $custom := $source.custom | default dict -}}
+  {{- if not (or $custom.url $custom.image $custom.command) -}}
+    {{- fail "source.kind is \"custom\" but source.custom is empty: set source.custom.url to where your ambassador answers, or source.custom.image" -}}
+  {{- end -}}
+  {{- if and $custom.command (not $custom.image) -}}
+    {{- fail "source.custom.image is empty: on a cluster source.custom.command needs an image to run in" -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* What no schema can say: a mistake in how values fit together, told with its fix. */}}
 {{- define "longshore.check" -}}
 {{- $volumes := keys .Values.volumes -}}
 {{- if and (eq .Values.source.kind "nfs") (not .Values.source.volumes) -}}
   {{- fail "source.kind is \"nfs\" but source.volumes is empty: name the volume that holds the items" -}}
 {{- end -}}
-{{- if and (eq .Values.source.kind "custom") (not .Values.source.custom) -}}
-  {{- fail "source.kind is \"custom\" but source.custom is empty: set source.custom.url to where your ambassador answers" -}}
-{{- end -}}
+{{- include "longshore.checkSource" . -}}
 {{- range $part := list "source" "worker" -}}
   {{- range (get $.Values $part).volumes -}}
     {{- if not (has . $volumes) -}}

@@ -88,7 +88,7 @@ class S3Server(Server):
             region_name="us-east-1",
             aws_access_key_id=keys.access,
             aws_secret_access_key=keys.secret,
-            verify=False if self._tls else None,
+            verify=str(self._tls[0]) if self._tls else None,
             config=Config(retries={"max_attempts": 1}, connect_timeout=5, read_timeout=60, max_pool_connections=32),
         )
 

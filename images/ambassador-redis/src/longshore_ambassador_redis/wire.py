@@ -141,7 +141,8 @@ def _connect(settings: RedisSettings) -> Client:
     }
     match address.way:
         case "cluster":
-            nodes = [redis.cluster.ClusterNode(host, port) for host, port in address.hosts]  # type: ignore[no-untyped-call]  # it has no types
+            node: Any = redis.cluster.ClusterNode  # it has no types
+            nodes = [node(host, port) for host, port in address.hosts]
             return redis.RedisCluster(startup_nodes=nodes, require_full_coverage=True, **common)
         case "sentinel":
             password = settings.redis_sentinel_password
@@ -151,9 +152,9 @@ def _connect(settings: RedisSettings) -> Client:
                 },
                 "password": password.get_secret_value() if password else None,
             }
-            sentinels: Any = redis.sentinel.Sentinel  # it has no types
+            sentinels: Any = redis.sentinel.Sentinel  # nor has this
             known = sentinels(list(address.hosts), sentinel_kwargs=sentinel, **common)
-            return known.master_for(address.service, db=address.database, retry=_once())  # type: ignore[no-untyped-call]  # it has no types
+            return known.master_for(address.service, db=address.database, retry=_once())
         case _:
             ((host, port),) = address.hosts
             return redis.Redis(host=host, port=port, db=address.database, retry=_once(), **common)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 from xml.sax.saxutils import unescape
 
 import boto3
+from boto3.exceptions import S3UploadFailedError
+from boto3.s3.transfer import TransferConfig
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import (
@@ -27,7 +29,7 @@ from botocore.exceptions import (
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
-from longshore_kit.settings import Settings, setting
+from longshore_kit.settings import Boolean, Settings, setting
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -42,6 +44,8 @@ READ_SECONDS: Final = 30
 ATTEMPTS: Final = 5
 """Of one request, with boto3's own growing pauses: SlowDown, 500 and broken connections pass."""
 
+PART_BYTES: Final = 16 * 1024 * 1024
+"""Of a large file so much at a time, twice: that is the memory it takes, whatever its size. 10,000 parts are 160 GB."""
 PAGE_KEYS: Final = 1000
 """The most that a store gives at once."""
 _URL_SECONDS: Final = 300
@@ -83,6 +87,11 @@ class S3Settings(Settings):
     s3_ca_file: Path | None = setting(
         "The authorities that have signed the store's certificate; empty: the system's.", unit="path", default=None
     )
+    s3_checksums: Boolean = setting(
+        "Send checksums with what is stored, and check those of what is fetched. False for stores that know none.",
+        unit="true or false",
+        default=True,
+    )
 
 
 def connect(settings: S3Settings, *, connections: int = 10) -> "S3Client":
@@ -101,6 +110,8 @@ def connect(settings: S3Settings, *, connections: int = 10) -> "S3Client":
             signature_version="s3v4",
             retries={"mode": "standard", "max_attempts": ATTEMPTS},
             s3={"addressing_style": settings.s3_addressing},
+            request_checksum_calculation="when_supported" if settings.s3_checksums else "when_required",
+            response_checksum_validation="when_supported" if settings.s3_checksums else "when_required",
         ),
     )
 
@@ -190,6 +201,22 @@ def _refusal(status: int, body: bytes) -> ClientError:
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
     return ClientError(error, "ListObjectsV2")
+
+
+def put_file(client: "S3Client", path: Path, bucket: str, key: str, *, content_type: str) -> None:
+    """
+    Store a file, a large one in parts, which are given up when it ends early, however that comes.
+
+    Raises:
+        StoreError: it was not stored.
+    """
+    config = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=2)
+    try:
+        client.upload_file(str(path), bucket, key, ExtraArgs={"ContentType": content_type}, Config=config)
+    except S3UploadFailedError as exc:
+        # What it wraps says more, and is what all else raises.
+        cause = exc.__cause__ or exc.__context__
+        raise cause if isinstance(cause, STORE_ERRORS) else HTTPClientError(error=exc) from exc
 
 
 def error_code(exc: Exception) -> str:

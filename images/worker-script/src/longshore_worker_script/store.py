@@ -1,0 +1,140 @@
+"""The step `store`: everything in OUTPUT_DIR to where results go, content first, the marker last.
+
+Owns that a marker never stands over half a result: an old one goes first, the new one comes when all else is there. In
+a folder the whole is written aside and renamed. Running it again overwrites the same keys.
+"""
+
+import hashlib
+import json
+import mimetypes
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from longshore_kit.errors import ItemFailed
+from longshore_kit.logs import get_logger
+from longshore_kit.s3 import STORE_ERRORS, in_words, put_file
+from longshore_worker_script.output import Target
+from longshore_worker_script.workplace import Workplace
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of the result."""
+
+    name: str
+    """Relative to OUTPUT_DIR, with slashes."""
+    path: Path
+
+    def facts(self) -> dict[str, Any]:
+        """What the marker says of it."""
+        with self.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"name": self.name, "size": self.path.stat().st_size, "sha256": digest}
+
+
+def files_in(output: Path) -> list[File]:
+    """
+    The files in OUTPUT_DIR, sorted.
+
+    Raises:
+        ItemFailed: something in it is no file, leads out of it, or has a name that is no text.
+    """
+    root = output.resolve()
+    return sorted(_walk(root, root), key=lambda file: file.name)
+
+
+def store(
+    target: Target, place: Workplace, about: dict[str, Any], *, marker: str, client: "Callable[[], S3Client]"
+) -> int:
+    """
+    Store the result: how many files it has, without the marker.
+
+    Raises:
+        ItemFailed: it could not be stored, and no marker says that it was.
+        ItemRejected: a key would be longer than keys may be.
+    """
+    files = files_in(place.output)
+    if any(file.name == marker for file in files):
+        raise ItemFailed(f"the script made a file {marker!r}, which is the marker's name: set MARKER to another one")
+    content = json.dumps({**about, "files": [file.facts() for file in files]}, ensure_ascii=False, indent=1) + "\n"
+    if target.bucket:
+        _Upload(client(), target).run(files, marker, content)
+    else:
+        _to_folder(Path(target.base), files, marker, content)
+    return len(files)
+
+
+def _walk(folder: Path, root: Path) -> Iterator[File]:
+    for path in folder.iterdir():
+        name = path.relative_to(root).as_posix()
+        if not name.isprintable() and any("\udc80" <= character <= "\udcff" for character in name):
+            raise ItemFailed(f"the script made a file whose name is no UTF-8: {name!r}")
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise ItemFailed(f"the script made a link that leads out of OUTPUT_DIR: {name!r}")
+        if path.is_dir() and not path.is_symlink():
+            yield from _walk(path, root)
+        elif path.is_file():
+            yield File(name, path)
+        else:
+            raise ItemFailed(f"the script made {name!r}, which is no file")
+
+
+class _Upload:
+    def __init__(self, client: "S3Client", target: Target) -> None:
+        self.client = client
+        self.target = target
+
+    def run(self, files: list[File], marker: str, content: str) -> None:
+        marker_key = self.target.key(marker)
+        keys = [self.target.key(file.name) for file in files]
+        self._forget(marker_key)
+        for key, file in zip(keys, files, strict=True):
+            self._try(key, partial(self._upload, key, file))
+        self._try(marker_key, lambda: self._put(marker_key, content.encode()))
+
+    def _forget(self, key: str) -> None:
+        """A marker of an earlier run would stand over content that is being exchanged."""
+        try:
+            self.client.delete_object(Bucket=self.target.bucket, Key=key)
+        except STORE_ERRORS as exc:
+            # Who may not delete may still store: then readers must look at what the marker lists.
+            get_logger("longshore.worker-script").warning("old marker not removed", key=key, reason=in_words(exc))
+
+    def _upload(self, key: str, file: File) -> None:
+        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        put_file(self.client, file.path, self.target.bucket, key, content_type=kind)
+
+    def _put(self, key: str, body: bytes) -> None:
+        self.client.put_object(Bucket=self.target.bucket, Key=key, Body=body, ContentType="application/json")
+
+    def _try(self, key: str, request: Callable[[], None]) -> None:
+        try:
+            request()
+        except STORE_ERRORS as exc:
+            raise ItemFailed(f"{key!r} could not be stored in bucket {self.target.bucket!r}: {in_words(exc)}") from exc
+
+
+def _to_folder(folder: Path, files: list[File], marker: str, content: str) -> None:
+    aside = folder.parent / f".{folder.name}.new"
+    old = folder.parent / f".{folder.name}.old"
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        for file in files:
+            (aside / file.name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file.path, aside / file.name)
+        (aside / marker).write_text(content, encoding="utf-8")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        aside.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as exc:
+        raise ItemFailed(f"{exc.filename} could not be stored: {exc.strerror}") from exc
