@@ -18,9 +18,13 @@ import pytest
 from PIL import Image
 
 from longshore.service import ManagerSettings
+from longshore_ambassador_kafka.settings import KafkaSettings
 from longshore_ambassador_nfs.settings import NfsSettings
+from longshore_ambassador_redis.settings import RedisSettings
+from longshore_ambassador_s3.settings import S3SourceSettings
 from longshore_kit.settings import Settings
 from longshore_worker_ffmpeg.settings import FfmpegSettings
+from longshore_worker_script.settings import ScriptSettings
 from support.cluster import images, tools
 from support.cluster.docker import running_docker
 from support.videos import real_videos
@@ -29,9 +33,17 @@ pytestmark = pytest.mark.slow
 
 LOCKED_DOWN = ("--read-only", "--network=none", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 SETTINGS: Final[Mapping[str, type[Settings]]] = {
+    "ambassador-kafka": KafkaSettings,
     "ambassador-nfs": NfsSettings,
+    "ambassador-redis": RedisSettings,
+    "ambassador-s3": S3SourceSettings,
     "manager": ManagerSettings,
     "worker-ffmpeg": FfmpegSettings,
+    "worker-script": ScriptSettings,
+}
+# A worker that is also its three steps says so before its settings.
+FIRST = {
+    "worker-script": "longshore-worker-script: all steps; longshore-worker-script fetch | run | store: one of them\n"
 }
 IMAGES = sorted(path.parent.name for path in images.ROOT.glob("images/*/Dockerfile"))
 USER = 65532
@@ -161,7 +173,7 @@ def test_help_lists_its_settings(image: str, settings: type[Settings], run: Run)
     """`docker run IMAGE --help` is the manual of an image that is set up by its environment."""
     container = run(image, "--help")
 
-    assert (container.wait(), container.log()) == (0, settings.help(f"longshore-{image}"))
+    assert (container.wait(), container.log()) == (0, FIRST.get(image, "") + settings.help(f"longshore-{image}"))
 
 
 def test_the_ambassador_serves_a_mounted_folder(run: Run, media: Path) -> None:
@@ -244,6 +256,42 @@ def test_the_worker_rejects_what_is_no_video(run: Run, tmp_path: Path) -> None:
     (line,) = to_look_at(container.log())
     assert json.loads(line)["reason"] == (tmp_path / "result").read_text(encoding="utf-8")
     assert list((tmp_path / "thumbs").iterdir()) == []
+
+
+AMBASSADORS = {
+    "ambassador-kafka": ("KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:9", "KAFKA_TOPICS=a", "KAFKA_GROUP=g"),
+    "ambassador-redis": ("REDIS_URL=redis://127.0.0.1:9", "REDIS_KEY=a"),
+    "ambassador-s3": ("S3_BUCKET=abc", "S3_ENDPOINT_URL=http://127.0.0.1:9"),
+}
+
+
+@pytest.mark.parametrize(("image", "environ"), AMBASSADORS.items(), ids=AMBASSADORS)
+def test_an_ambassador_without_its_store_lives_and_is_not_ready(image: str, environ: Sequence[str], run: Run) -> None:
+    """Locked down as it is: 503 with a reason, and one warning, not one a second."""
+    options = [f"--env={setting}" for setting in (*environ, "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=y")]
+    container = run(image, options=options)
+    container.wait_for("ambassador started")
+    ask = (
+        "import urllib.request as r, urllib.error as e\n"
+        "for path in ('healthz', 'readyz', 'readyz'):\n"
+        "    try: print(r.urlopen('http://127.0.0.1:8081/' + path).status)\n"
+        "    except e.HTTPError as exc: print(exc.code)"
+    )
+
+    assert container.python(ask).split() == ["200", "503", "503"]
+    assert [json.loads(line)["message"] for line in to_look_at(container.log())] == ["source unavailable"]
+
+
+def test_the_script_worker_has_what_scripts_need(run: Run, tmp_path: Path) -> None:
+    """bash, coreutils, jq, curl and python3, on a read-only root file system with one folder to work in."""
+    script = "set -e; jq --version; curl --version | head -1; python3 --version; sha256sum --version | head -1"
+    (tmp_path / "check.sh").write_text(script, encoding="utf-8")
+    volume = f"--volume={tmp_path}/check.sh:/check.sh:ro"
+    container = run("worker-script", "/check.sh", options=[volume, "--entrypoint=bash"])
+
+    assert container.wait() == 0, container.log()
+    told = [line.split()[0].partition("-")[0] for line in container.log().splitlines()]
+    assert told == ["jq", "curl", "Python", "sha256sum"]
 
 
 def test_the_manager_says_that_there_is_no_queue_file(run: Run) -> None:

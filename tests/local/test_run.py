@@ -104,7 +104,10 @@ def test_json_output_is_an_object_per_line_and_a_summary(local: LocalRun) -> Non
     [
         (("settleSeconds", "settleSecond"), "no such key; did you mean 'settleSeconds'?"),
         (("./items", "./nothing"), "finds no folder"),
-        (("kind: nfs", "kind: nsf"), "source.kind: expected 'nfs', 's3', 'redis', 'kafka', 'list' or 'custom'; did you mean 'nfs'?"),
+        (
+            ("kind: nfs", "kind: nsf"),
+            "source.kind: expected 'nfs', 's3', 'redis', 'kafka', 'list' or 'custom'; did you mean 'nfs'?",
+        ),
     ],
 )
 def test_a_mistake_in_the_file_ends_with_2_and_a_word_on_it(

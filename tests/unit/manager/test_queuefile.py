@@ -137,7 +137,10 @@ def test_everything_that_does_not_fit_together_is_told_with_its_line() -> None:
     ("text", "message"),
     [
         (with_lines(image='  command: "cp a b"'), "f:7: worker.command: expected a list, such as [a, b]"),
-        (GOOD.replace("kind: nfs", "kind: nsf"), "f:5: source.kind: expected 'nfs', 's3', 'redis', 'kafka', 'list' or 'custom'; did you mean 'nfs'?"),
+        (
+            GOOD.replace("kind: nfs", "kind: nsf"),
+            "f:5: source.kind: expected 'nfs', 's3', 'redis', 'kafka', 'list' or 'custom'; did you mean 'nfs'?",
+        ),
         ("source: {kind: nfs\nworker: [", "f:2:7: no valid YAML: expected ',' or '}', but got ':'"),
     ],
 )
