@@ -42,6 +42,15 @@ cluster-tools: ## Install what a cluster of its own needs: Debian, as root.
 	@dpkg -s $(CLUSTER_PACKAGES) >/dev/null 2>&1 || { apt-get -qq update && \
 	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $(CLUSTER_PACKAGES) >/dev/null; }
 
+# What the tests of sources run: a Redis, and Java with Maven for Kafka; the S3 server comes in a wheel.
+SERVER_PACKAGES := redis-server openjdk-17-jre-headless maven
+
+.PHONY: test-servers
+test-servers: ## Install the servers that sources are tested on: Debian, as root.
+	@dpkg -s $(SERVER_PACKAGES) >/dev/null 2>&1 || { apt-get -qq update && RUNLEVEL=1 \
+	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $(SERVER_PACKAGES) >/dev/null; }
+	@command -v node >/dev/null || apt-get -qq install --yes --no-install-recommends nodejs >/dev/null
+
 .PHONY: cluster-up
 cluster-up: env ## Start a real Kubernetes on this machine, and print its KUBECONFIG.
 	@PYTHONPATH=tests $(RUN)/python -m support.cluster.cluster up
@@ -70,7 +79,7 @@ push: ## Push them: REGISTRY= TAG=
 	@for name in $(IMAGES); do docker push --quiet $(IMAGE_PREFIX)$$name:$(TAG); done
 
 .PHONY: test
-test: env check $(if $(filter true,$(CI)),cluster-tools) ## Everything: formatting, lint, types, import contracts, then every test.
+test: env check $(if $(filter true,$(CI)),cluster-tools test-servers) ## Everything: formatting, lint, types, import contracts, then every test.
 	@$(RUN)/pytest $(PYTEST_ARGS)
 
 .PHONY: test-fast
@@ -93,4 +102,4 @@ format: env ## Format, sort imports, and mend what lint can mend.
 .PHONY: clean
 clean: ## Remove what the demo made, and caches; the environment stays.
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	@rm -rf examples/*/.longshore examples/*/videos examples/*/thumbs
+	@rm -rf examples/*/.longshore examples/*/videos examples/*/thumbs examples/*/results

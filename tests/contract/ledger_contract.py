@@ -52,7 +52,7 @@ class LedgerContract(ABC):
         """Nothing entered, nothing there; and what is not there can be removed."""
         ledger.remove(["never there"])
 
-        assert (len(ledger.read()), list(ledger.read().keys()), ledger.read().get("a")) == (0, [], None)
+        assert (len(ledger.read()), list(ledger.read().all_keys()), ledger.read().get("a")) == (0, [], None)
 
     def test_records_are_there_for_everybody(self, make: Callable[[], Ledger]) -> None:
         """What one enters another reads, also one that had read before; of a failure the reason too."""

@@ -91,7 +91,7 @@ def titles(contract: type[Any]) -> list[str]:
 @pytest.mark.parametrize(
     "command",
     [
-        *("", "run", "ls", "explain", "logs", "dead", "retry", "doctor", "manifest", "schema"),
+        *("", "run", "ls", "explain", "logs", "dead", "retry", "rerun", "doctor", "manifest", "schema"),
         *("conform", "conform source", "conform worker"),
     ],
 )
@@ -106,7 +106,7 @@ def test_as_a_part_of_kubectl_it_has_what_is_about_a_cluster() -> None:
     ended = subprocess.run([plugin, "--help"], capture_output=True, text=True, timeout=60, check=True)
 
     commands = ended.stdout.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
-    offered = ["ls", "explain", "logs", "dead", "retry", "doctor", "manifest"]
+    offered = ["ls", "explain", "logs", "dead", "retry", "rerun", "doctor", "manifest"]
     assert [line.split()[0] for line in commands if line.startswith("  ") and not line.startswith("   ")] == offered
 
 
@@ -115,7 +115,7 @@ def test_as_a_part_of_kubectl_it_has_what_is_about_a_cluster() -> None:
     [
         (
             "longshore ",
-            ["run", "ls", "explain", "logs", "dead", "retry", "doctor", "manifest", "schema", "conform"],
+            ["run", "ls", "explain", "logs", "dead", "retry", "rerun", "doctor", "manifest", "schema", "conform"],
         ),
         ("longshore e", ["explain"]),
         ("longshore conform ", ["source", "worker"]),
@@ -440,3 +440,22 @@ def test_wrong_words_end_with_2_and_the_usage(local: LocalRun, arguments: list[s
     ended = local.longshore(*arguments)
 
     assert (ended.returncode, ended.stdout, ended.stderr[:7]) == (2, "", "Usage: ")
+
+
+def test_a_done_item_is_done_again_when_somebody_says_so(local: LocalRun) -> None:
+    """Named, or all of them: by its Job or, where only a record is left, by that; what is not done is told."""
+    local.add_items("a", "b", "c", "bad")
+    local.define('[ "$1" != bad ] || exit 65; echo run >> "$OUT_PATH/$1"', keep={"finished": 1})
+    local.run()
+    named = local.longshore("rerun", str(local.file), "a", "bad", "never")
+    local.run()
+    after_one = {name: len((local.out / name).read_text().split()) for name in "abc"}
+    every = local.longshore("rerun", str(local.file), "--all")
+    local.run()
+
+    assert (named.returncode, named.stdout.splitlines()[0]) == (1, "a will be done again")
+    assert [line.split(": ")[1] for line in named.stderr.splitlines()] == ["bad is not done", "never is not done"]
+    assert after_one == {"a": 2, "b": 1, "c": 1}
+    assert (every.returncode, every.stdout.splitlines()[0]) == (0, "3 items will be done again")
+    assert {name: len((local.out / name).read_text().split()) for name in "abc"} == {"a": 3, "b": 2, "c": 2}
+    assert local.states()["bad"] == "failed"

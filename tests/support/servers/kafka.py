@@ -44,10 +44,10 @@ class KafkaServer(Server):
 
     password = "sasl-canary-5yq"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        super().__init__(host)
         self._admin: AdminClient | None = None
-        self._ports = {name: free_port() for name in ("PLAINTEXT", "SASL", "CONTROLLER")}
+        self._ports = {name: free_port(host) for name in ("PLAINTEXT", "SASL", "CONTROLLER")}
         self._java: Final = program("java", _INSTALL)
         self._jars: Final = jars()
         self._write_configuration()
@@ -55,12 +55,12 @@ class KafkaServer(Server):
     @property
     def address(self) -> str:
         """Where it answers without authentication."""
-        return f"127.0.0.1:{self._ports['PLAINTEXT']}"
+        return f"{self.host}:{self._ports['PLAINTEXT']}"
 
     @property
     def sasl_address(self) -> str:
         """Where it asks for `USER` and the password, by the mechanism PLAIN."""
-        return f"127.0.0.1:{self._ports['SASL']}"
+        return f"{self.host}:{self._ports['SASL']}"
 
     def command(self) -> Sequence[str]:
         return [*self._run("kafka.Kafka"), "server.properties"]
@@ -106,9 +106,9 @@ class KafkaServer(Server):
         settings = {
             "process.roles": "broker,controller",
             "node.id": "1",
-            "controller.quorum.voters": f"1@127.0.0.1:{self._ports['CONTROLLER']}",
-            "listeners": ",".join(f"{name}://127.0.0.1:{self._ports[name]}" for name in names),
-            "advertised.listeners": ",".join(f"{name}://127.0.0.1:{self._ports[name]}" for name in names[:2]),
+            "controller.quorum.voters": f"1@{self.host}:{self._ports['CONTROLLER']}",
+            "listeners": ",".join(f"{name}://{self.host}:{self._ports[name]}" for name in names),
+            "advertised.listeners": ",".join(f"{name}://{self.host}:{self._ports[name]}" for name in names[:2]),
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",

@@ -27,16 +27,18 @@ def program(name: str, install: str) -> str:
     return found
 
 
-def free_port() -> int:
+def free_port(host: str = "127.0.0.1") -> int:
     """A port that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server((host, 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 class Server(ABC):
     """One server; a context that is held while it is needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.host = host
+        """Where it listens: on loopback, or for pods of our own cluster on the node's own address."""
         self._stack = contextlib.ExitStack()
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="longshore-server-")))
         self.process: subprocess.Popen[bytes] | None = None

@@ -15,9 +15,9 @@ _INSTALL: Final = "apt install redis-server (make test-servers)"
 class RedisServer(Server):
     """One server, which writes everything to its disk: killed, it comes back with what it had."""
 
-    def __init__(self, password: str = "", port: int | None = None, **config: str) -> None:
-        super().__init__()
-        self.port: Final = port or free_port()
+    def __init__(self, password: str = "", host: str = "127.0.0.1", **config: str) -> None:
+        super().__init__(host)
+        self.port: Final = free_port(host)
         self.password: Final = password
         self._config: Final[Mapping[str, str]] = config
         self._program: Final = program("redis-server", _INSTALL)
@@ -25,12 +25,12 @@ class RedisServer(Server):
     @property
     def url(self) -> str:
         """Where it answers."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self.host}:{self.port}/0"
 
     def command(self) -> Sequence[str]:
         settings = {
             "port": str(self.port),
-            "bind": "127.0.0.1",
+            "bind": self.host,
             "dir": str(self.folder),
             "appendonly": "yes",
             "appendfsync": "always",
@@ -45,7 +45,7 @@ class RedisServer(Server):
 
     def client(self) -> "redis.Redis":
         """Somebody who may do anything there."""
-        return redis.Redis(port=self.port, password=self.password or None, protocol=2)
+        return redis.Redis(self.host, self.port, password=self.password or None, protocol=2)
 
 
 class SentinelServer(Server):

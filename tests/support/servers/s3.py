@@ -40,10 +40,10 @@ NOBODY: Final = Keys("nobody-key", "nobody-canary-4zx7")
 class S3Server(Server):
     """Master, volume, filer and gateway in one process."""
 
-    def __init__(self, *, certificate: Path | None = None, key: Path | None = None) -> None:
-        super().__init__()
+    def __init__(self, host: str = "127.0.0.1", *, certificate: Path | None = None, key: Path | None = None) -> None:
+        super().__init__(host)
         self._tls: Final = (certificate, key) if certificate and key else None
-        self._ports: Final = {name: free_port() for name in _PORTS}
+        self._ports: Final = {name: free_port(host) for name in _PORTS}
         self._weed: Final = program("weed", "uv sync")
         identities = [
             {"name": "admin", "actions": ["Admin", "Read", "List", "Tagging", "Write"], **_credentials(ADMIN)},
@@ -63,7 +63,7 @@ class S3Server(Server):
     def command(self) -> Sequence[str]:
         tls = [f"-s3.cert.file={self._tls[0]}", f"-s3.key.file={self._tls[1]}"] if self._tls else []
         return [
-            *(self._weed, "-logtostderr=true", "-v=-1", "server", "-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+            *(self._weed, "-logtostderr=true", "-v=-1", "server", "-s3", f"-ip={self.host}", f"-ip.bind={self.host}"),
             *(f"-dir={self.folder / 'data'}", f"-s3.config={self.folder / 'identities.json'}"),
             *(f"-s3.domainName={DOMAIN}", "-volume.max=1000", "-master.volumeSizeLimitMB=64", "-s3.iam=false"),
             # Each bucket takes seven volumes; and what else listens by itself is of no use here.

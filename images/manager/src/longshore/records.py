@@ -62,7 +62,7 @@ class Records:
         """What the item's record is found by, if it has one."""
         return self.digests.of(item) if self.digests and self._is_hashed(item) else item
 
-    def keys(self) -> Iterator[Key]:
+    def all_keys(self) -> Iterator[Key]:
         """What each is found by."""
         yield from self.named
         yield from self.hashed

@@ -40,7 +40,7 @@ def make_app() -> typer.Typer:
     is_plugin = program() == KUBECTL  # what is about a file of this machine is not kubectl's
     if not is_plugin:
         app.command(epilog=EXIT_CODES)(run)
-    for command in (look.ls, look.explain, look.logs, look.dead, mend.retry, doctor, look.manifest):
+    for command in (look.ls, look.explain, look.logs, look.dead, mend.retry, mend.rerun, doctor, look.manifest):
         app.command()(command)
     if not is_plugin:
         app.command()(look.schema)

@@ -1,14 +1,15 @@
-"""The command that mends a queue: retry."""
+"""The commands that mend a queue: retry what has failed, rerun what is done."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
 from longshore.cli.common import Exit, complain, misuse, told_to_people
-from longshore.cli.place import FileWord, ItemWords, Where, placed
+from longshore.cli.place import FileWord, ItemWords, Place, Where, placed
 from longshore.cli.table import write
 from longshore.explain import safe
-from longshore.records import Records
+from longshore.records import Key, Records
 from longshore.state import Job, Jobs, State
 from longshore_kit.logs import configure
 
@@ -28,41 +29,87 @@ def retry(
 
     Exit codes: 0 they will be tried · 1 one has not failed, or the cluster does not answer · 2 misuse.
     """
+    _again(where, file, items or [], every=every, state=State.FAILED)
+
+
+@placed
+def rerun(
+    file: FileWord = None,
+    items: ItemWords = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Every done item.")] = False,
+    where: Where,
+) -> None:
+    """
+    Have done items done once more.
+
+    Their Jobs are deleted and their records dropped, and a manager makes new Jobs of those that are still listed.
+
+    Exit codes: 0 they will be done again · 1 one is not done, or the cluster does not answer · 2 misuse.
+    """
+    _again(where, file, items or [], every=every, state=State.DONE)
+
+
+_WORDS: Mapping[State, tuple[str, str, str]] = {
+    State.FAILED: ("will be tried again", "has not failed", "no item has failed"),
+    State.DONE: ("will be done again", "is not done", "no item is done"),
+}
+"""Of an item that is taken up again; of one that is in another state; where there is none at all."""
+
+
+def _again(where: Where, file: str | None, items: list[str], *, every: bool, state: State) -> None:
     configure("auto", level="ERROR")
+    will, is_not, none = _WORDS[state]
     with told_to_people():
-        place, named = where.open(file, items or ())
+        place, named = where.open(file, items)
         if bool(named) == every:
-            misuse("name the items to try again, or give --all")
+            misuse(f"name the items that should be {'tried' if state is State.FAILED else 'done'} again, or give --all")
         with place:
             if why := place.keeps_no_record():
                 complain(why)
                 raise typer.Exit(Exit.SOME_FAILED)
-            ledger = place.ledger()
-            failed = _failed(place.engine.jobs(), ledger.read())
-            chosen = list(failed) if every else named
-            for item in chosen:
-                if item in failed:
-                    if job := failed[item]:
-                        place.engine.delete(job)
-                    # Both, and in this order: a manager may be entering the record of this very Job.
-                    ledger.remove([item])
+            jobs, records = place.engine.jobs(), place.ledger().read()
+            if every:
+                keys = _keys(jobs, records, state)
+                count, taken = _take_up(place, jobs, records, keys), []
+                # Those that are done are too many to be named, and not all have a name.
+                names = [f"{safe(key)} {will}" for key in keys if isinstance(key, str) and state is State.FAILED]
+                told = names or [f"{count} items {will}" if count else none]
+            else:
+                taken = [item for item in named if _state(jobs, records, item) is state]
+                count = _take_up(place, jobs, records, [records.key_of(item) for item in taken])
+                told = [f"{safe(item)} {will}" for item in taken]
             idle = place.no_manager()
-    tried = [item for item in chosen if item in failed]
-    for item in chosen:
-        if item in failed:
-            write(f"{safe(item)} will be tried again")
-        else:
-            complain(f"{safe(item)} has not failed: {place.command('explain', item)}")
-    if tried and idle:
+    for line in told:
+        write(line)
+    missed = [item for item in named if item not in taken]
+    for item in missed:
+        complain(f"{safe(item)} {is_not}: {place.command('explain', item)}")
+    if count and idle:
         write(idle)
-    if every and not tried:
-        write("no item has failed")
-    raise typer.Exit(Exit.OK if len(tried) == len(chosen) else Exit.SOME_FAILED)
+    raise typer.Exit(Exit.SOME_FAILED if missed else Exit.OK)
 
 
-def _failed(jobs: Jobs, records: Records) -> dict[str, Job | None]:
-    """Failed items, with their Jobs where these are still there."""
-    found: dict[str, Job | None] = {
-        item: None for item, record in records.named.items() if record.state is State.FAILED and item not in jobs
-    }
-    return found | {item: job for item, job in jobs.items() if job.state is State.FAILED}
+def _state(jobs: Jobs, records: Records, item: str) -> State | None:
+    if job := jobs.get(item):
+        return job.state
+    record = records.get(item)
+    return record.state if record else None
+
+
+def _keys(jobs: Jobs, records: Records, state: State) -> list[Key]:
+    """Of every item in this state, those without a name included."""
+    found: dict[Key, None] = {records.key_of(item): None for item, job in jobs.items() if job.state is state}
+    kept = (key for key in records.all_keys() if records.is_done(key) is (state is State.DONE))
+    return list(found | {key: None for key in kept if not isinstance(key, str) or key not in jobs})
+
+
+def _take_up(place: Place, jobs: Jobs, records: Records, keys: list[Key]) -> int:
+    """Delete the Jobs, then the records, in this order: a manager may be entering the record of such a Job."""
+    doomed = set(keys)
+    gone: list[Job] = [job for item, job in jobs.items() if job.is_finished and records.key_of(item) in doomed]
+    for job in gone:
+        place.engine.delete(job)
+    if keys:
+        place.ledger().remove(keys)
+    return len(keys)
