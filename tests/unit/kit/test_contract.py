@@ -1,5 +1,6 @@
 """The wire forms: names, encoding, and a parser that believes nothing."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -227,3 +228,22 @@ def test_what_was_read_can_be_written(value: object) -> None:
     body = json.dumps({"kind": "Item", "apiVersion": "v1", "data": data}).encode()
 
     assert contract.decode(contract.encode(contract.parse_item(body, "a").data)) == data
+
+
+@pytest.mark.parametrize("count", [0, 1, 10_000, 10_001, 25_000])
+def test_a_long_list_made_in_parts_is_the_same(count: int) -> None:
+    """Bytes and version are those of the whole, whatever it was cut into."""
+    names = tuple(f"é {number}" for number in range(count))
+    whole = ItemList(names, pending_count=3)
+    digest = hashlib.blake2b("\0".join(names).encode() + f"{count} 3".encode(), digest_size=16)
+
+    assert contract.encode_list(whole) == contract.encode(whole.to_wire())
+    assert whole.version == digest.hexdigest()
+
+
+def test_names_that_ascend_are_taken_as_they_are() -> None:
+    """Each is there once and allowed: nothing is made of them."""
+    names = ("abc", "abd", "b/c")
+
+    assert contract.split_names(names)[0] is names
+    assert contract.split_names(("abd", "abc", "abd", "..")) == (("abd", "abc"), {"..": "clients remove it from URLs"})

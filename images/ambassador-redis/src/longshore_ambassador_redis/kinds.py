@@ -5,6 +5,8 @@ database are walked through, in ways that lose nothing that was there all the ti
 """
 
 import bisect
+import heapq
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -73,19 +75,21 @@ class _AtOnce(Kind):
     def _pieces(self) -> Iterator[bytes]:
         return self._redis.stream(self._key, self.command, self._key, *self.arguments())
 
-    def _read(self, digest: Digest, before: Sequence[str]) -> list[str]:
-        names: list[str] = []
+    def _read(self, digest: Digest, before: Sequence[str]) -> Sequence[str]:
         left_out = 0
-        for raw in elements(digest.of(self._pieces())):
-            name = self.name_of(raw)
-            if name is None:
-                left_out += 1
-            else:
-                names.append(_known(name, before) if self.is_sorted else name)
+
+        def names() -> Iterator[str]:
+            nonlocal left_out
+            for raw in elements(digest.of(self._pieces())):
+                name = self.name_of(raw)
+                if name is None:
+                    left_out += 1
+                else:
+                    yield name
+
+        found = merged(names(), before) if self.is_sorted else list(names())
         self.report_left_out(left_out)
-        if self.is_sorted:
-            names.sort()
-        return names
+        return found
 
     def name_of(self, raw: bytes) -> str | None:
         """The name of an element; None: it has none."""
@@ -122,7 +126,7 @@ class _Members(_AtOnce):
         self._members: dict[str, bytes] = {}
         """By name, where the name is in the member: nothing else finds it again."""
 
-    def _read(self, digest: Digest, before: Sequence[str]) -> list[str]:
+    def _read(self, digest: Digest, before: Sequence[str]) -> Sequence[str]:
         self._found: dict[str, bytes] = {}
         names = super()._read(digest, before)
         self._members = self._found
@@ -210,16 +214,20 @@ class KeysKind(Kind):
 
     def names(self, before: Sequence[str]) -> Sequence[str] | None:
         """As `Kind.names`: SCAN gives each key that was there all the time, some twice."""
-        found: dict[str, None] = {}
         left_out = 0
-        for keys in self._redis.scan(self._pattern):
-            for key in keys:
-                if (name := _text(key)) is None:
-                    left_out += 1
-                else:
-                    found[_known(name, before)] = None
+
+        def names() -> Iterator[str]:
+            nonlocal left_out
+            for keys in self._redis.scan(self._pattern):
+                for key in keys:
+                    if (name := _text(key)) is None:
+                        left_out += 1
+                    else:
+                        yield name
+
+        found = merged(names(), before)
         self.report_left_out(left_out)
-        return sorted(found)
+        return found
 
     def data(self, name: str) -> Mapping[str, Any] | None:
         """As `Kind.data`: by what the key holds."""
@@ -366,10 +374,23 @@ def is_entry_id(name: str) -> bool:
     return dash == "-" and all(part.isascii() and part.isdecimal() and len(part) <= 20 for part in (time, number))  # noqa: PLR2004 - digits of 2^64
 
 
-def _known(name: str, before: Sequence[str]) -> str:
-    """The very text of before, where there was one: a million names are not kept twice while a list is made anew."""
-    at = bisect.bisect_left(before, name)
-    return before[at] if at < len(before) and before[at] == name else name
+def merged(names: Iterator[str], before: Sequence[str]) -> Sequence[str]:
+    """
+    Names sorted, each once, made of the texts of `before`, which is sorted: a million are not kept twice meanwhile.
+    """
+    if not before:
+        first = sorted(names)
+        # SCAN may give one twice; all else does not, and is not copied for it.
+        has_twins = any(name == after for name, after in itertools.pairwise(first))
+        return list(dict.fromkeys(first)) if has_twins else first
+    seen, fresh = bytearray(len(before)), set()
+    for name in names:
+        at = bisect.bisect_left(before, name)
+        if at < len(before) and before[at] == name:
+            seen[at] = 1
+        else:
+            fresh.add(name)
+    return tuple(heapq.merge(itertools.compress(before, seen), sorted(fresh)))
 
 
 def _text(raw: bytes) -> str | None:

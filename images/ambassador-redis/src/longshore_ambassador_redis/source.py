@@ -22,8 +22,11 @@ class RedisSource:
             names = self._kind.names(self._list.names)
         except ServerError as exc:
             raise SourceUnavailable(in_words(exc)) from exc
-        if names is not None and (len(names) != len(self._list.names) or tuple(names) != self._list.names):
-            self._list = ItemList(tuple(names))
+        if names is not None:
+            found = tuple(names)
+            del names  # a million of them are not held twice
+            if found != self._list.names:
+                self._list = ItemList(found)
         return self._list
 
     def get_item(self, name: str) -> Item:

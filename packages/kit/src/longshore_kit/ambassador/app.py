@@ -24,6 +24,8 @@ from longshore_kit.source import AcknowledgingSource, Source
 
 WAIT_MAX_SECONDS: Final = 60
 """The longest that `Prefer: wait` may hold a reply."""
+PIECE_BYTES: Final = 256 * 1024
+"""Of a reply what is handed to the server at once."""
 LIMIT_MAX: Final = 1_000_000_000
 """The greatest `limit`: more names than any source has."""
 READY_SECONDS: Final = 10.0
@@ -236,4 +238,10 @@ def _error(code: int, reason: str, message: str) -> Response:
 
 
 def _reply(body: bytes, code: int = 200) -> Response:
-    return Response(body, code, content_type="application/json")
+    if len(body) <= PIECE_BYTES:
+        return Response(body, code, content_type="application/json")
+    # In pieces, so that the server need not hold a long one twice, or put it aside on a disk that it may not write to.
+    pieces = (body[at : at + PIECE_BYTES] for at in range(0, len(body), PIECE_BYTES))
+    response = Response(pieces, code, content_type="application/json")
+    response.content_length = len(body)
+    return response

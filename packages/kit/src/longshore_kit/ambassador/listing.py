@@ -19,6 +19,8 @@ from longshore_kit.logs import Logger
 from longshore_kit.source import Source
 
 _REPORTED_MAX: Final = 20
+_KEPT_MAX: Final = 100_000
+"""Names of a list whose bytes are kept beside it."""
 
 
 class TokenExpired(Exception):
@@ -40,10 +42,14 @@ class Listed:
         """A strong validator: the same list has the same one, in every process."""
         return f'"{self.items.version}"'
 
-    @cached_property
+    @property
     def body(self) -> bytes:
-        """The whole list as it is sent; made when it is first asked for."""
-        return contract.encode(self.items.to_wire())
+        """The whole list as it is sent; of a long one not kept, as who has it asks for it no more."""
+        return self._body if len(self.items.names) <= _KEPT_MAX else contract.encode_list(self.items)
+
+    @cached_property
+    def _body(self) -> bytes:
+        return contract.encode_list(self.items)
 
     def page(self, limit: int | None, token: str) -> "Listed":
         """

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 _HEALTH_THREADS: Final = 2
+_UNSENT_BYTES: Final = 1024 * 1024
 _STOP_SECONDS: Final = 1.0
 """What requests under way get to end in; with the rest it stays within two seconds."""
 
@@ -106,6 +107,9 @@ class WebServer:
             sockets=[listener],
             threads=threads,
             ident="longshore",
+            # A little of what a client has not taken yet is kept, in memory: no file can be made on a read-only root.
+            outbuf_overflow=_UNSENT_BYTES * 4,
+            outbuf_high_watermark=_UNSENT_BYTES,
             clear_untrusted_proxy_headers=True,
         )
         self._loop: Final = threading.Thread(target=self._server.run, name=f"serve-{self.port}", daemon=True)
