@@ -194,12 +194,9 @@ def test_jobs_beyond_what_is_kept_become_records(release: Release) -> None:
     names = [f"item {number}" for number in range(12)]
     (release.folder / "all.txt").write_text("\n".join(names), encoding="utf-8")
     release.kubectl("create", "configmap", "todo", f"--from-file={release.folder / 'all.txt'}")
-    worker = shell('echo run >> "$OUT_PATH/$1"', image=release.cluster.shell_image)
     source = {"kind": "list", "list": {"configMap": "todo", "file": "all.txt"}}
-    worker = {**worker, "volumes": ["out"]}
-    release.helm(
-        "install", release.values(source=source, volumes=volumes(release), worker=worker, keep={"finished": 2})
-    )
+    values = {"source": source, "volumes": volumes(release), "worker": worker(release, 'echo run >> "$OUT_PATH/$1"')}
+    release.helm("install", release.values(**values, keep={"finished": 2}))
     release.until("all done", lambda: len(list(release.out.iterdir())) == 12)
     release.until("few Jobs are left", lambda: len(release.jobs()) <= 2, seconds=SETTLE_SECONDS + 180)
     kill_managers(release)

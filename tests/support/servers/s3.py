@@ -56,9 +56,8 @@ class S3Server(Server):
     @property
     def url(self) -> str:
         """Where it answers."""
-        return (
-            f"{'https' if self._tls else 'http'}://127.0.0.1:{self._ports['s3.port.https' if self._tls else 's3.port']}"
-        )
+        scheme, port = ("https", "s3.port.https") if self._tls else ("http", "s3.port")
+        return f"{scheme}://{self.host}:{self._ports[port]}"
 
     def command(self) -> Sequence[str]:
         tls = [f"-s3.cert.file={self._tls[0]}", f"-s3.key.file={self._tls[1]}"] if self._tls else []
