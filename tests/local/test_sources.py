@@ -287,7 +287,7 @@ def test_a_source_that_never_shrinks_costs_records_and_not_jobs(local: LocalRun)
     assert kept_jobs(local) <= 100
 
 
-NEVER_SHRINKING = 800
+NEVER_SHRINKING = 480
 
 
 def count_lines(path: Path) -> int:

@@ -133,10 +133,10 @@ def test_a_server_that_is_killed_while_it_answers_gives_no_shorter_list() -> Non
 
 def test_a_server_that_loads_is_503_until_it_has() -> None:
     """LOADING: its data is on its disk, and not there yet."""
-    slowly: Any = {"key_load_delay": "40", "loading_process_events_interval_bytes": "1024"}
+    slowly: Any = {"key_load_delay": "500", "loading_process_events_interval_bytes": "1024"}
     with RedisServer(save="", appendonly="no", **slowly) as server:
         client: Any = server.client()
-        client.eval("for i = 1, 50000 do redis.call('set', 'key ' .. i, i) end redis.call('hset', 'items', 'a', 1)", 0)
+        client.eval("for i = 1, 4000 do redis.call('set', 'key ' .. i, i) end redis.call('hset', 'items', 'a', 1)", 0)
         client.save()
         with ambassador(server, "hash") as one:
             before = one.names()
