@@ -91,7 +91,7 @@ class AmbassadorContract:
         assert name in changed.json()["items"]
 
     def test_it_conforms(self, backend: Backend, ambassador: Running) -> None:
-        """Every rule of `longshore conform source` holds; the one about what only a source without `ack` does may not."""
+        """Every rule of `longshore conform source` holds; one is only about sources without `ack`."""
         for _ in range(3):
             backend.add()
         results = check_source(ambassador.url)

@@ -232,13 +232,8 @@ def test_a_failover_is_followed() -> None:
 
 def until_known(sentinel: SentinelServer) -> None:
     """Wait until the sentinel has heard of the replica."""
-
-    def is_known() -> bool:
-        found: Any = redis_client.Redis(port=sentinel.port, decode_responses=True).sentinel_slaves("mymaster")
-        return bool(found)
-
     assert sentinel.process is not None
-    until(is_known, sentinel.process, sentinel.folder / "log")
+    until(sentinel.has_replica, sentinel.process, sentinel.folder / "log")
 
 
 def until_master(sentinel: SentinelServer, port: int) -> None:
@@ -257,6 +252,7 @@ def test_a_cluster_is_asked_where_the_key_is() -> None:
         for number in range(30):
             client.set(f"job:{number:02}", "{}")
             client.hset("items", f"field {number:02}", "1")
+        client.close()
         url = "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in servers)
         with running(PROGRAM, {"REDIS_URL": url, "REDIS_KIND": "keys", "REDIS_PATTERN": "job:*"}) as keys:
             with running(PROGRAM, {"REDIS_URL": url, "REDIS_KEY": "items"}) as fields:

@@ -19,6 +19,7 @@ class RedisServer(Server):
         super().__init__(host)
         self.port: Final = free_port(host)
         self.password: Final = password
+        self._client: redis.Redis | None = None
         self._config: Final[Mapping[str, str]] = config
         self._program: Final = program("redis-server", _INSTALL)
 
@@ -44,8 +45,17 @@ class RedisServer(Server):
         return bool(self.client().ping())
 
     def client(self) -> "redis.Redis":
-        """Somebody who may do anything there."""
-        return redis.Redis(self.host, self.port, password=self.password or None, protocol=2)
+        """Somebody who may do anything there; the same one each time, whose connections are closed with the server."""
+        if self._client is None:
+            self._client = redis.Redis(self.host, self.port, password=self.password or None, protocol=2)
+        return self._client
+
+    def kill(self) -> None:
+        """As `Server.kill`."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        super().kill()
 
 
 class SentinelServer(Server):
@@ -67,12 +77,19 @@ class SentinelServer(Server):
         return [self._program, str(self.folder / "sentinel.conf"), "--sentinel"]
 
     def is_up(self) -> bool:
-        return bool(redis.Redis(port=self.port).ping())
+        with redis.Redis(port=self.port) as client:
+            return bool(client.ping())
 
     def master(self) -> int:
         """The port of the master that it knows now."""
-        address: Any = redis.Redis(port=self.port, decode_responses=True).sentinel_get_master_addr_by_name("mymaster")
+        with redis.Redis(port=self.port, decode_responses=True) as client:
+            address: Any = client.sentinel_get_master_addr_by_name("mymaster")
         return int(address[1])
+
+    def has_replica(self) -> bool:
+        """Whether it has heard of one."""
+        with redis.Redis(port=self.port, decode_responses=True) as client:
+            return bool(client.sentinel_slaves("mymaster"))
 
 
 def join(servers: Sequence[RedisServer]) -> None:
