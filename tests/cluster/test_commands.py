@@ -115,7 +115,7 @@ def test_doctor_finds_a_healthy_release_healthy(busy: Release) -> None:
         "ok       cluster",
         "ok       your rights for ls, dead, explain",
         "ok       your rights for logs",
-        "ok       your rights for retry",
+        "ok       your rights for retry, rerun",
         "ok       manager",
         "ok       rights of q-manager",
         "ok       source",
@@ -268,7 +268,8 @@ def test_who_may_not_look_is_told_which_right_is_missing(release: Release, tmp_p
 
     assert (listed.returncode, listed.stdout) == (0, "a\n")
     assert "portforward" in listed.stderr
-    assert "not allowed: list events, list configmaps, get pods/portforward" in looked.stdout
+    assert "the ledger can't be read, so what has no Job any more is not shown" in listed.stderr
+    assert "not allowed: list events, list configmaps, watch configmaps, get pods/portforward" in looked.stdout
     assert retried.returncode == 1
 
 

@@ -1,5 +1,6 @@
 """Every kind of source on a laptop: the examples as their READMEs run them, on real servers, and written lists."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -160,13 +161,18 @@ def test_a_source_of_ones_own(local: LocalRun) -> None:
 
     assert (first.returncode, first.stderr, second.returncode) == (0, "", 0)
     assert set(run.states()) - names == {"one more"}
-    assert still_running("ambassador.mjs") == []
+    assert still_running("ambassador.mjs", local.folder) == []
 
 
-def still_running(words: str) -> list[str]:
-    """Processes with these words in their command."""
-    commands = (" ".join(one.info["cmdline"] or ()) for one in psutil.process_iter(["cmdline"]))
-    return [command for command in commands if words in command and "pytest" not in command]
+def still_running(words: str, folder: Path) -> list[str]:
+    """Processes with these words in their command that work somewhere below a folder."""
+    found = []
+    for one in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            command = " ".join(one.cmdline())
+            if words in command and Path(one.cwd()).is_relative_to(folder.resolve()):
+                found.append(command)
+    return found
 
 
 def test_the_ambassador_of_the_example_conforms(node: str) -> None:
@@ -197,11 +203,11 @@ def test_an_ambassador_of_ones_own_ends_with_a_killed_run(local: LocalRun) -> No
     """It knows nothing of Longshore; when `longshore run` is killed it goes all the same."""
     run = example(local, "05-your-own-source", **{"echo, ": 'sh, -c, "sleep 1000", '})
     process = run.start()
-    until(lambda: len(still_running("ambassador.mjs")) > 0)
+    until(lambda: len(still_running("ambassador.mjs", local.folder)) > 0)
     process.kill()
     process.communicate()
 
-    until(lambda: still_running("ambassador.mjs") == [])
+    until(lambda: still_running("ambassador.mjs", local.folder) == [])
     for leftover in psutil.process_iter(["cmdline"]):
         if "sleep 1000" in " ".join(leftover.info["cmdline"] or ()):
             leftover.kill()
@@ -301,6 +307,7 @@ def kept_jobs(local: LocalRun) -> int:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left() -> Iterator[None]:
+def _nothing_left(local: LocalRun) -> Iterator[None]:
+    """Ambassadors end with their runs: none is left that was started in this test's folders."""
     yield
-    assert still_running("longshore-ambassador") == []
+    assert still_running("ambassador", local.folder) == []

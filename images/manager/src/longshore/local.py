@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,9 @@ AMBASSADOR_LOG: Final = "ambassador.log"
 MANAGERS_LOCK: Final = "managers.lock"
 _NO_RESTART: Final = frozenset({64, 126, 127})
 """It refuses its settings, or there is no such program: starting again does not help, editing does."""
+_LISTEN_SECONDS: Final = 10.0
+"""What an ambassador of the user's own gets to listen in; after that its source is unavailable, and is asked again."""
+_LISTEN_PAUSE: Final = 0.05
 _RESTART_SECONDS: Final = 2.0
 _GRACE_SECONDS: Final = 5.0
 
@@ -166,6 +170,8 @@ class Ambassador:
         self._spawn(command, own)
         self._keeper = threading.Thread(target=self._keep, args=(command, own), name="ambassador-keeper", daemon=True)
         self._keeper.start()
+        if source.custom:
+            self._wait_for(port)
         return f"http://127.0.0.1:{port}"
 
     def stop(self) -> None:
@@ -184,6 +190,15 @@ class Ambassador:
         if program is None:
             raise SettingsError(f"source.kind: {name} is not installed here: install it beside longshore")
         return program
+
+    def _wait_for(self, port: int) -> None:
+        """Until it listens there, or ends, or so long: a socket of ours would have kept who asks waiting."""
+        until = time.monotonic() + _LISTEN_SECONDS
+        while time.monotonic() < until and self._process is not None and self._process.poll() is None:
+            with socket.socket() as asking:
+                if asking.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            self._stop.wait(_LISTEN_PAUSE)
 
     def _own_command(self, custom: CustomSource) -> list[str]:
         if not custom.command:

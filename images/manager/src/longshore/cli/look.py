@@ -15,11 +15,13 @@ from longshore.cli.common import Exit, complain, misuse, told_to_people
 from longshore.cli.place import FileWord, ItemWord, Place, Where, placed
 from longshore.cli.table import print_table, rows_of, write
 from longshore.explain import Line, explain_job, explain_record, explain_waiting, safe
+from longshore.ledger import LedgerUnavailable
 from longshore.manager import Survey
 from longshore.manifests import bundle_for
 from longshore.names import job_name
 from longshore.plan import waiting_items
 from longshore.queuefile import json_schema
+from longshore.records import Records
 from longshore.source import Items
 from longshore.state import State
 from longshore_kit.errors import ItemNotFound, SourceUnavailable
@@ -190,7 +192,16 @@ def _survey(place: Place) -> Survey:
     except SourceUnavailable as exc:
         complain(f"the source is unavailable, so what waits is not known: {exc}")
         items = None
-    return Survey(items, jobs, place.ledger().read())
+    return Survey(items, jobs, _records(place))
+
+
+def _records(place: Place) -> Records:
+    """What the ledger says; who may not read it still sees the Jobs."""
+    try:
+        return place.ledger().read()
+    except LedgerUnavailable as exc:
+        complain(f"the ledger can't be read, so what has no Job any more is not shown: {exc}")
+        return Records()
 
 
 def _explanation(place: Place, item: str) -> tuple[str, str]:
@@ -199,7 +210,7 @@ def _explanation(place: Place, item: str) -> tuple[str, str]:
     jobs = place.engine.jobs()
     if job := jobs.get(item):
         return explain_job(job, now, retry, place.no_worker()), ""
-    if record := place.ledger().read().get(item):
+    if record := _records(place).get(item):
         return explain_record(record, now, retry), ""
     try:
         with place.source() as source:
@@ -212,7 +223,7 @@ def _explanation(place: Place, item: str) -> tuple[str, str]:
 
 
 def _explain_waiting(place: Place, item: str, source: Items) -> tuple[str, str]:
-    survey = Survey(source.list_items(), place.engine.jobs(), place.ledger().read())
+    survey = Survey(source.list_items(), place.engine.jobs(), _records(place))
     names = survey.items.names if survey.items else ()
     if item in names and survey.items:
         waiting = waiting_items(survey.items, survey.jobs, survey.records)
