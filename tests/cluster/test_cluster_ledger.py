@@ -1,5 +1,6 @@
 """The ledger in ConfigMaps against a real API server."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,6 @@ from longshore.cluster_ledger import LEDGER_LABEL, ClusterLedger
 from longshore.ledger import Ledger, LedgerUnavailable
 from longshore.state import Record, State
 from support.cluster.cluster import Cluster
-from support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -44,17 +44,46 @@ class TestClusterLedger(LedgerContract):
         assert states_of(ledger, *items) == dict.fromkeys(items[500:], State.DONE)
         assert len(self.shards()) > 2
 
-    def test_a_shard_that_was_sealed_twice_counts_once(self, ledger: Ledger) -> None:
-        """A crash between sealing and emptying the head leaves both: that is one record, and goes at once."""
+    def test_what_was_sealed_in_vain_counts_for_nothing(self, ledger: Ledger) -> None:
+        """A crash, or a removal, between sealing and emptying the head: only what the head names is a record."""
         ledger.enter([Record("a", State.DONE, 1.0)])
         assert isinstance(ledger, ClusterLedger)
-        head = ledger._read_head()
-        ledger._create(f"{ledger._head}-crashed", cluster_ledger.Shard.of(head))
-        until(lambda: len(self.shards()) == 2)
-        both = len(ledger.read())
+        ledger._create(f"{ledger._head}-crashed", cluster_ledger.Shard.of(ledger._read_head()))
         ledger.remove([ledger.read().key_of("a")])
 
-        assert (both, states_of(ledger, "a"), len(self.shards())) == (1, {}, 1)
+        assert (states_of(ledger, "a"), len(self.shards())) == ({}, 2)
+
+    def test_a_removal_while_a_shard_is_sealed_wins(
+        self, make: Callable[[], Ledger], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Somebody retries an item just when the head, which holds its record, is full: the record is gone."""
+        monkeypatch.setattr(cluster_ledger, "SHARD_BYTES", 100)
+        ledger, other = make(), make()
+        ledger.enter([Record("bad", State.FAILED, 1.0, "x" * 90)])
+        assert isinstance(ledger, ClusterLedger)
+        create = ledger._create
+
+        def create_after_removal(name: str, shard: cluster_ledger.Shard) -> None:
+            other.remove(["bad"])
+            create(name, shard)
+
+        monkeypatch.setattr(ledger, "_create", create_after_removal)
+        ledger.enter([Record("good", State.FAILED, 1.0, "y" * 90)])
+
+        assert states_of(make(), "bad", "good") == {"good": State.FAILED}
+
+    def test_a_part_that_is_gone_is_told(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Records that can't be seen are no records that are not there."""
+        monkeypatch.setattr(cluster_ledger, "SHARD_BYTES", 100)
+        for number in range(20):
+            ledger.enter([Record(f"item {number}", State.DONE, 1.0)])
+        sealed = next(name for name in self.shards() if not name.endswith("-longshore-ledger"))
+        self.cluster.kubectl("delete", "-n", self.namespace, sealed)
+        fresh = ClusterLedger(self.cluster.api(self.namespace), "q")
+
+        with pytest.raises(LedgerUnavailable, match="is not seen, which q-longshore-ledger names"):
+            fresh.read()
+        fresh.close()
 
     def test_it_takes_little(self, ledger: Ledger) -> None:
         """20,000 done items are one ConfigMap of 240 KB."""

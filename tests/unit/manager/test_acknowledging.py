@@ -14,6 +14,7 @@ class AckItems:
     def __init__(self) -> None:
         self.told: list[str] = []
         self.is_down = False
+        self.bugs: set[str] = set()
 
     def list_items(self, *, wait_seconds: float = 0) -> ItemList:
         raise NotImplementedError
@@ -27,6 +28,8 @@ class AckItems:
     def acknowledge(self, name: str) -> None:
         if self.is_down:
             raise SourceUnavailable("down")
+        if name in self.bugs:
+            raise RuntimeError("a bug")
         self.told.append(name)
 
 
@@ -93,3 +96,14 @@ def test_what_is_gone_is_forgotten() -> None:
     acknowledger.forget({"b"})
 
     assert acknowledger.acks(is_wanted=True).told == frozenset("b")
+
+
+def test_a_bug_with_one_item_holds_up_no_other() -> None:
+    """It is logged, and that item tried again later."""
+    items = AckItems()
+    items.bugs = {"a"}
+    acknowledger, _ = make(items)
+
+    acknowledger.tell(["a", "b"], lambda: None)
+
+    assert (items.told, acknowledger.acks(is_wanted=True).held) == (["b"], frozenset("a"))

@@ -325,3 +325,28 @@ def test_records_without_a_name_are_struck_out_by_their_digest() -> None:
 
     assert list(absences.of) == [digests.of("a")]
     assert plan(gone, LIMITS) == [Strike((digests.of("a"),)), Create("c")]
+
+
+@pytest.mark.parametrize(
+    "jobs", [(), (job_for("a"),), (job_for("a", State.FAILED),)], ids=["none", "running", "failed"]
+)
+def test_what_runs_again_is_not_acknowledged_for_what_it_was(jobs: tuple[Job, ...]) -> None:
+    """Told once, and taken up anew: its source must not lose it before it is done again."""
+    observed = replace(observed_with(*jobs, items=listing_of("a")), acks=acks_of("a", returned="a"))
+
+    assert [action for action in plan(observed, LIMITS) if isinstance(action, Acknowledge)] == []
+
+
+def test_a_source_that_shrinks_as_it_is_told_is_believed() -> None:
+    """Its items leave because they are done: no list of an emptied folder."""
+    before = Absences({}, baseline=10)
+    observed = replace(observed_with(job_for("a", State.DONE), items=listing_of("x")), acks=acks_of("a"))
+
+    assert count_absences(before, observed) == Absences({"a": Absence(FORGET_SECONDS, 1)}, baseline=1)
+
+
+def test_a_great_many_are_entered_bit_by_bit() -> None:
+    """A tick must not take minutes."""
+    jobs = [job_for(f"{number:04}", State.DONE, since=float(number)) for number in range(1000)]
+
+    assert plan(observed_with(*jobs), Limits(keep_finished=100)) == [Enter(tuple(jobs[:200]))]

@@ -4,7 +4,6 @@ Refuses whatever is not a whole page of the form that S3 gives, since a page wit
 look like objects that are gone. https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 """
 
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from urllib.parse import unquote_plus
 _KEYS: Final = re.compile(rb"<Key>([^<]*)</Key>")
 _ETAGS: Final = re.compile(rb"<ETag>([^<]*)</ETag>")
 _TOKEN: Final = re.compile(rb"<NextContinuationToken>([^<]*)</NextContinuationToken>")
+_REFERENCE: Final = re.compile(r"&([^;]*);")
+_NAMED: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _CONTENTS: Final = b"<Contents>"
 _END: Final = b"</ListBucketResult>"
 _ENCODED: Final = b"<EncodingType>url</EncodingType>"
@@ -64,12 +65,26 @@ def _texts(raw: list[bytes], *, is_encoded: bool) -> list[str]:
     if len(texts) != len(raw):
         raise NoPage("a key has a line break that is not encoded")
     if is_encoded:
-        return [unquote_plus(text) if "%" in text or "+" in text else text for text in texts]
-    return [html.unescape(text) if "&" in text else text for text in texts]
+        # What is not UTF-8 stays what it is, so that the kit reports it; replaced, it would be the name of nothing.
+        return [unquote_plus(text, errors="surrogateescape") if "%" in text or "+" in text else text for text in texts]
+    return [_unescape(text) if "&" in text else text for text in texts]
+
+
+def _unescape(text: str) -> str:
+    """XML's references resolved; by HTML's rules some control characters would become others."""
+    return _REFERENCE.sub(_character, text)
+
+
+def _character(reference: re.Match[str]) -> str:
+    name = reference[1]
+    try:
+        return chr(int(name[1:].replace("x", "0x", 1), 0)) if name.startswith("#") else _NAMED[name]
+    except (KeyError, ValueError, OverflowError) as exc:
+        raise NoPage(f"&{name[:20]}; is no character") from exc
 
 
 def _etags(body: bytes, count: int) -> list[str]:
-    etags = [html.unescape(etag.decode(errors="replace")).strip('"') for etag in _ETAGS.findall(body)]
+    etags = [_unescape(etag.decode(errors="replace")).strip('"') for etag in _ETAGS.findall(body)]
     if len(etags) != count:
         raise NoPage(f"{count} keys and {len(etags)} ETags")
     return etags
@@ -82,4 +97,4 @@ def _token(body: bytes) -> str:
         raise NoPage("it does not say whether it is truncated")
     if is_truncated and (len(tokens) != 1 or not tokens[0]):
         raise NoPage("it is truncated, and has no token to go on with")
-    return html.unescape(tokens[0].decode(errors="replace")) if is_truncated else ""
+    return _unescape(tokens[0].decode(errors="replace")) if is_truncated else ""

@@ -58,7 +58,8 @@ class S3Source:
         names = self._names()
         if names != self._list.names:
             self._list = ItemList(names)
-        self._listed_at = now
+        # From its end: who has given up waiting for a long one asks again, and finds it young.
+        self._listed_at = self._monotonic()
         return self._list
 
     def get_item(self, name: str) -> Item:

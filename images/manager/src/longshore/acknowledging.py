@@ -90,10 +90,13 @@ class Acknowledger:
             return next(iter(self._queued), None)
 
     def _tell(self, item: str) -> None:
-        trouble: SourceError | None = None
+        trouble: Exception | None = None
         try:
             self._items.acknowledge(item)
         except SourceError as exc:
+            trouble = exc
+        except Exception as exc:  # noqa: BLE001 - nobody else would see it in the pool, and the others must be told
+            self._log.exception("item not acknowledged", item=item)
             trouble = exc
         with self._lock:
             self._queued.pop(item, None)

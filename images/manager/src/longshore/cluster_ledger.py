@@ -2,13 +2,13 @@
 
 Owns the records' form there, and how several managers and people's commands change them without a lock: every change
 is made against the version that was read, and the head, into which all is entered, is touched by every removal. Once
-it is full, what it holds moves into a ConfigMap of its own, whose name is made of that, so that doing so twice is doing
-it once. https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
+it is full, what it holds moves into a ConfigMap of its own, which counts as soon as the head names it: in the very
+write that empties the head, so that a removal meanwhile voids both.
+https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
 """
 
 import base64
 import contextlib
-import hashlib
 import json
 import threading
 import time
@@ -38,7 +38,10 @@ READ_SECONDS: Final = 20.0
 """Jobs are made by records that were read from the API server itself, not from a mirror, so long ago at most."""
 FIRST_LOOK_SECONDS: Final = 30.0
 _TRIES: Final = 20
+_REASON_MAX: Final = 1024
 _TOUCHED: Final = "longshore.dev/touched"
+_SEALED: Final = "longshore.dev/sealed"
+"""On the head: the names of the ConfigMaps that count beside it."""
 _DONE: Final = "done"
 _FAILED: Final = "failed.jsonl"
 _METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -94,7 +97,7 @@ class Shard:
 
     def content(self) -> dict[str, Any]:
         """What makes a ConfigMap hold just this; the same records give the same."""
-        lines = [json.dumps({"item": one.item, "at": one.at, "reason": one.reason}) + "\n" for one in self.failed]
+        lines = [_line(one) + "\n" for one in self.failed]
         return {
             "binaryData": {_DONE: base64.b64encode(b"".join(sorted(self.done))).decode()},
             "data": {_FAILED: "".join(lines)},
@@ -104,7 +107,7 @@ class Shard:
     def size_bytes(self) -> int:
         """About what it takes in a ConfigMap."""
         content = self.content()
-        return len(self.done) * DIGEST_BYTES + len(content["data"][_FAILED])
+        return len(self.done) * DIGEST_BYTES + len(content["data"][_FAILED].encode())
 
     def with_records(self, records: Sequence[Record], digests: Digests) -> "Shard":
         """These too; of an item that is entered again the last one counts."""
@@ -123,6 +126,12 @@ class Shard:
     def is_empty(self) -> bool:
         """Whether it holds nothing."""
         return not self.done and not self.failed
+
+
+def _line(one: Record) -> str:
+    """A failed record; of a long reason its end, which says most."""
+    reason = one.reason[-_REASON_MAX:]
+    return json.dumps({"item": one.item, "at": one.at, "reason": reason}, ensure_ascii=False)
 
 
 class ClusterLedger:
@@ -177,11 +186,11 @@ class ClusterLedger:
                 head = self._read_head()
                 due = still() if still else {record.item for record in records}
                 entered = [record for record in records if record.item in due]
-                shard = Shard.of(head)
+                shard = _shard_of(head)
                 fuller = shard.with_records(entered, self._digests)
                 if fuller.size_bytes > SHARD_BYTES and not shard.is_empty:
                     self._seal(head, shard)
-                elif not entered or self._write(head, fuller):
+                elif not entered or self._write(head, fuller, _sealed(head)):
                     return {record.item for record in entered}
         raise LedgerUnavailable(f"{self._head}: others change it all the time; trying again later")
 
@@ -189,11 +198,15 @@ class ClusterLedger:
         """As `Ledger.remove`. The head is touched in any case: an entry that is under way must look again."""
         with self._lock, _translated():
             self._start()
-            self._remove_from(self._head, keys)
-            # The head first: what came out of it before is there by now, and nothing of these comes out of it any more.
-            for name in self._names():
-                if name != self._head:
-                    self._remove_from(name, keys)
+            for _ in range(_TRIES):
+                head = self._read_head()
+                emptied = [name for name in _sealed(head) if self._is_emptied(name, keys)]
+                less = _shard_of(head).without(set(keys), self._digests)
+                if self._write(head, less, [name for name in _sealed(head) if name not in emptied]):
+                    for name in emptied:
+                        self._delete(name)
+                    return
+        raise LedgerUnavailable(f"{self._head}: others change it all the time; try again")
 
     def close(self) -> None:
         """Stop watching."""
@@ -208,14 +221,15 @@ class ClusterLedger:
         self._mirror.wait(FIRST_LOOK_SECONDS)
 
     def _take(self, objects: Mapping[str, ConfigMapObject]) -> Records:
-        versions = {name: one.metadata.resource_version for name, one in objects.items()}
+        counting = self._counting(objects)
+        versions = {name: one.metadata.resource_version for name, one in counting.items()}
         if versions != {name: version for name, (version, _) in self._shards.items()}:
             before = self._shards
             self._shards = {
                 name: known
                 if (known := before.get(name)) and known[0] == versions[name]
                 else (versions[name], _shard_of(one))
-                for name, one in objects.items()
+                for name, one in counting.items()
             }
             shards = [shard for _, shard in self._shards.values()]
             self._records = Records(
@@ -225,11 +239,26 @@ class ClusterLedger:
             )
         return self._records
 
+    def _counting(self, objects: Mapping[str, ConfigMapObject]) -> Mapping[str, ConfigMapObject]:
+        """The head and those that it names; any other was made and never came to count."""
+        head = objects.get(self._head)
+        if head is None:
+            return {}
+        names = _sealed(head)
+        if missing := [name for name in names if name not in objects]:
+            # Part of the records is not seen: that is no answer, and never "not there".
+            raise LedgerUnavailable(
+                f"ConfigMap {missing[0]} is not seen, which {self._head} names: where it was deleted, take it out of "
+                f"the annotation {_SEALED}, to have its items run again"
+            )
+        return {name: objects[name] for name in (self._head, *names)}
+
     def _read_afresh(self) -> None:
         """Have the mirror at least as new as now: the versions are asked for, and what differs is read."""
         asked_at = self._clock()
         known = {name: one.metadata.resource_version for name, one in self._mirror.objects().items()}
-        for metadata in self._metadata():
+        # The head last: what it names is there by then.
+        for metadata in sorted(self._metadata(), key=lambda one: one.name == self._head):
             if known.get(metadata.name) != metadata.resource_version:
                 with contextlib.suppress(NotThere):
                     self._mirror.put(self._api.get(f"{self._path}/{metadata.name}"))
@@ -238,9 +267,6 @@ class ClusterLedger:
     def _metadata(self) -> list[Metadata]:
         found = self._api.get(self._path, {"labelSelector": self._selector}, accept=_METADATA_ONLY)
         return [one.metadata for one in decoded(found, _MetadataList, self._path).items or ()]
-
-    def _names(self) -> list[str]:
-        return [one.name for one in self._metadata()]
 
     def _read_head(self) -> ConfigMapObject:
         """The head as it is now, made where there is none."""
@@ -265,13 +291,11 @@ class ClusterLedger:
         head = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}}
         self._mirror.put(self._api.create(self._path, head | shard.content()))
 
-    def _write(self, seen: ConfigMapObject, shard: Shard) -> bool:
-        """Have a ConfigMap hold this, unless somebody has changed it since it was seen."""
-        metadata = {
-            "resourceVersion": seen.metadata.resource_version,
-            # Also where nothing else changes: then who has read it before must read it again.
-            "annotations": {_TOUCHED: uuid4().hex},
-        }
+    def _write(self, seen: ConfigMapObject, shard: Shard, sealed: Sequence[str] | None = None) -> bool:
+        """Have a ConfigMap hold this, and the head name those, unless somebody has changed it since it was seen."""
+        # Touched also where nothing else changes: then who has read it before must read it again.
+        annotations = {_TOUCHED: uuid4().hex} | ({} if sealed is None else {_SEALED: json.dumps(list(sealed))})
+        metadata = {"resourceVersion": seen.metadata.resource_version, "annotations": annotations}
         try:
             data = self._api.patch(f"{self._path}/{seen.metadata.name}", {"metadata": metadata, **shard.content()})
         except (Conflict, NotThere):
@@ -280,27 +304,40 @@ class ClusterLedger:
         return True
 
     def _seal(self, head: ConfigMapObject, shard: Shard) -> None:
-        """Move what the head holds into a ConfigMap of its own. A crash in between leaves it in both, which is fine."""
-        digest = hashlib.sha256(json.dumps(shard.content()).encode()).hexdigest()[:16]
-        with contextlib.suppress(Conflict):  # made before a crash, or by another manager
-            self._create(f"{self._head}-{digest}", shard)
-        self._write(head, Shard())
+        """Move what the head holds into a ConfigMap of its own; where the head was changed meanwhile, into none."""
+        name = f"{self._head}-{uuid4().hex[:16]}"
+        self._create(name, shard)
+        if not self._write(head, Shard(), [*_sealed(head), name]):
+            self._delete(name)
 
-    def _remove_from(self, name: str, keys: Sequence[Key]) -> None:
+    def _is_emptied(self, name: str, keys: Sequence[Key]) -> bool:
+        """Take the records of these keys out of a sealed ConfigMap: whether nothing is left in it."""
         for _ in range(_TRIES):
-            seen = self._read_head() if name == self._head else self._read_sealed(name)
+            seen = self._read_sealed(name)
             if seen is None:
-                return
-            shard = Shard.of(seen)
+                return True
+            shard = _shard_of(seen)
             less = shard.without(set(keys), self._digests)
-            if less == shard and name != self._head:
-                return
-            if less.is_empty and name != self._head:
-                self._api.delete(f"{self._path}/{name}", seen.metadata.uid, propagation="Background")
-                return
-            if self._write(seen, less):
-                return
+            if less == shard or self._write(seen, less):
+                return less.is_empty
         raise LedgerUnavailable(f"{name}: others change it all the time; try again")
+
+    def _delete(self, name: str) -> None:
+        """Of no use any more; one that stays behind counts for nothing."""
+        with contextlib.suppress(EngineError):
+            if seen := self._read_sealed(name):
+                self._api.delete(f"{self._path}/{name}", seen.metadata.uid, propagation="Background")
+
+
+def _sealed(head: ConfigMapObject) -> list[str]:
+    """The ConfigMaps that the head names."""
+    try:
+        names = json.loads(head.metadata.annotations.get(_SEALED, "[]"))
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise LedgerUnavailable(f"ConfigMap {head.metadata.name}: its annotation {_SEALED} is no list of names")
+    return names
 
 
 def _shard_of(one: ConfigMapObject) -> Shard:

@@ -38,7 +38,7 @@ from longshore.source import Items
 from longshore.starting import Starter
 from longshore.state import Job, Jobs, State, record_of
 from longshore_kit.contract import ItemList
-from longshore_kit.errors import EngineError, SourceUnavailable
+from longshore_kit.errors import EngineError, EngineUnavailable, SourceUnavailable
 from longshore_kit.logs import Logger
 
 LISTING_MAX_SECONDS: Final = 60.0
@@ -48,6 +48,8 @@ POLL_SECONDS: Final = 2.0
 """The pause between two listings where the source does not hold its answer."""
 TICK_SECONDS: Final = 1.0
 """The longest pause between two looks; a change ends it at once."""
+ASK_AGAIN_SECONDS: Final = 300.0
+"""How often a source is asked whether it wants to be told what is done."""
 _BACKOFF_MAX: Final = 30.0
 
 
@@ -97,6 +99,7 @@ class SourcePoller:
         self._on_change: Callable[[], None] = lambda: None
         self._thread: threading.Thread | None = None
         self._wants_acks: bool | None = None
+        self._asked_at = 0.0
         self.seen = Seen()
         """One value, exchanged whole: a reader never sees an error with the listing of another attempt."""
 
@@ -129,9 +132,9 @@ class SourcePoller:
         wall, monotonic = self._clock.wall(), self._clock.monotonic()
         items = self._items.list_items(wait_seconds=wait_seconds)
         held = min(wait_seconds, self._clock.monotonic() - monotonic)
-        if self._wants_acks is None or self.seen.error:
-            # Asked again after each outage: it may be another ambassador by now.
-            self._wants_acks = self._items.wants_acks()
+        if self._wants_acks is None or self.seen.error or monotonic - self._asked_at > ASK_AGAIN_SECONDS:
+            # Asked again after each outage, and now and then: it may be another ambassador by now.
+            self._wants_acks, self._asked_at = self._items.wants_acks(), monotonic
         number = before.number + 1 if before else 1
         return Listing(items, number, wall + held, monotonic + held, self._wants_acks)
 
@@ -273,8 +276,7 @@ class Manager:
         records = self._ledger.read()
         seen = self._poller.seen
         observed = self._observe(seen.listing, jobs, records, under_way)
-        for action in plan(observed, self._limits):
-            self._apply(action, seen.listing)
+        troubles += tuple(filter(None, (self._try(action, seen.listing) for action in plan(observed, self._limits))))
         changes = () if self._seen is None else tuple(state.changes(self._seen, jobs))
         self._seen = jobs
         for job in changes:
@@ -315,13 +317,27 @@ class Manager:
 
     def _settled(self, jobs: Jobs, records: Records, now: float) -> frozenset[str]:
         """Items that have had a finished Job and a record for so long that nobody acts on older records any more."""
-        both = [job for job in jobs.values() if job.is_finished and job.item in records] if len(records) else []
+        both = [
+            job
+            for job in (jobs.values() if len(records) else ())
+            if job.is_finished and (record := records.get(job.item)) and record.state is job.state
+        ]
         self._recorded_since = {job.uid: self._recorded_since.get(job.uid, now) for job in both}
         settle = self._ledger.settle_seconds
         return frozenset(job.item for job in both if now - self._recorded_since[job.uid] >= settle)
 
     def _is_fresh(self, listing: Listing) -> bool:
         return listing.age(self._clock) <= LISTING_MAX_SECONDS
+
+    def _try(self, action: Action, listing: Listing | None) -> str:
+        """Do it; why it could not be done, where only that: one Job that can't be deleted must not stop the others."""
+        try:
+            self._apply(action, listing)
+        except EngineUnavailable:
+            raise
+        except (EngineError, LedgerUnavailable) as exc:
+            return f"{type(action).__name__.lower()}: {exc}"
+        return ""
 
     def _apply(self, action: Action, listing: Listing | None) -> None:
         match action:

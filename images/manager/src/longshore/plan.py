@@ -23,6 +23,9 @@ SHRUNK_SECONDS: Final = 24 * 3600.0
 _ENTERED_WITH: Final = 20
 """One in so many of the Jobs that are kept is entered beyond those that must be: many are written as cheaply as one."""
 
+_ENTERED_MAX: Final = 200
+"""At once: each is looked at afresh before, and a tick must not take minutes. The rest follows with the next ones."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -172,7 +175,8 @@ def count_absences(before: Absences, observed: Observed) -> Absences:
     names = observed.items.names
     jobs = [job.item for job in observed.jobs.values() if job.is_finished]
     baseline = len(jobs) + len(observed.records) if before.baseline is None else before.baseline
-    if len(names) * 2 < baseline:
+    # A source that shrinks because it was told to is no sign of anything; of what it lists no more nothing comes back.
+    if len(names) * 2 < baseline and not observed.acks.is_wanted:
         since = observed.at if before.shrunk_since is None else before.shrunk_since
         if observed.at - since < SHRUNK_SECONDS:
             return Absences(of={}, baseline=baseline, shrunk_since=since)
@@ -219,10 +223,13 @@ def _acknowledges(observed: Observed, finished: list[Job]) -> Iterable[Acknowled
     due = [job.item for job in finished if job.item not in acks.told]
     listed = observed.items.names if observed.items else ()
     # What has become a record, and is listed: told by a manager before this one, and not taken in.
-    due += [
-        name for name in listed if name not in acks.told and observed.records.is_done(observed.records.key_of(name))
+    recorded = [
+        name for name in listed if name not in observed.jobs and observed.records.is_done(observed.records.key_of(name))
     ]
-    if items := tuple(item for item in dict.fromkeys([*due, *sorted(acks.returned)]) if item not in acks.held):
+    due += [name for name in recorded if name not in acks.told]
+    # Told, and listed again: only what is done now, and not what runs once more, or has failed since.
+    again = acks.returned & {*(job.item for job in finished), *recorded}
+    if items := tuple(item for item in dict.fromkeys([*due, *sorted(again)]) if item not in acks.held):
         yield Acknowledge(items)
 
 
@@ -248,5 +255,5 @@ def _enters(observed: Observed, finished: list[Job], keep: int, *, is_told_of: b
     if (excess := len(kept) - keep) > 0:
         free = [job for job in kept if not is_told_of or observed.acks.may_go(job.item)]
         oldest_first = sorted(free, key=lambda job: (job.since, job.name))
-        if oldest := tuple(oldest_first[: excess + keep // _ENTERED_WITH]):
+        if oldest := tuple(oldest_first[: min(excess + keep // _ENTERED_WITH, _ENTERED_MAX)]):
             yield Enter(oldest)

@@ -33,7 +33,7 @@ _OK: Final = 200
 _NOT_MODIFIED: Final = 304
 _NOT_FOUND: Final = 404
 _GONE: Final = 410
-_NOTHING_THERE: Final = frozenset({400, 404, 405, 501})
+_NOTHING_THERE: Final = frozenset({404, 405})
 _CHUNK: Final = 256 * 1024
 _MAX_PAGES: Final = 100_000
 _EXAMPLES: Final = 3
@@ -233,15 +233,15 @@ class HttpSource:
             raise SourceUnavailable(f"{self.url}{path}: {exc}") from exc
 
     def wants_acks(self) -> bool:
-        """As `Items.wants_acks`. What answers nothing of the contract there has no capability, as the book's script."""
+        """As `Items.wants_acks`: who has nothing there, as the book's script, has no capability."""
         reply = self._get("/api/v1", {})
         if reply.code in _NOTHING_THERE:
             return False
         self._expect_ok(reply, "/api/v1")
         try:
             return contract.ACK in contract.parse_source_info(reply.body).capabilities
-        except Malformed:
-            return False
+        except Malformed as exc:
+            raise SourceUnavailable(f"{self.url}/api/v1: {exc}") from exc
 
     def acknowledge(self, name: str) -> None:
         """As `Items.acknowledge`."""

@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from typing import Final
 
 from longshore.engines.base import Engine
-from longshore.ledger import Ledger
+from longshore.ledger import Ledger, LedgerUnavailable
 from longshore.manifests import Bundle, bundle_for, refused_bundle
 from longshore.names import job_name
 from longshore.patience import Postponed, postponed_again
@@ -61,7 +61,7 @@ class Starter:
                 trouble = self._try(item, may_start)
                 with self._lock:
                     known = self._postponed.pop(item, None)
-                    if isinstance(trouble, EngineFull | EngineUnavailable):
+                    if isinstance(trouble, EngineFull | EngineUnavailable | LedgerUnavailable):
                         self._hold(trouble, now())
                     elif trouble is not None:
                         self._postpone(item, trouble, known, now())

@@ -278,6 +278,8 @@ class Api:
                 trouble = f"{reply.code}: {_message(reply)}"
             if attempt == ATTEMPTS or self._clock() + pause > until or self._stop.wait(pause):
                 break
+            if self._clock() > until:
+                break  # it was paused meanwhile: what was decided then may be wrong by now
         raise EngineUnavailable(f"{request.method} {request.path}: {trouble}")
 
     def _try(self, request: _Request) -> tuple[_Reply | None, str]:
