@@ -85,6 +85,18 @@ class TestClusterLedger(LedgerContract):
             fresh.read()
         fresh.close()
 
+    def test_what_does_not_fit_at_once_is_entered_bit_by_bit(self, ledger: Ledger) -> None:
+        """A thousand failures with long reasons: more than a ConfigMap may have, and no reason to stop."""
+        records = [Record(f"item {number}", State.FAILED, 1.0, "é" * 2000) for number in range(200)]
+        left = {record.item: record for record in records}
+        while left:
+            for item in ledger.enter(list(left.values())):
+                del left[item]
+
+        assert states_of(ledger, *(record.item for record in records)) == {
+            record.item: State.FAILED for record in records
+        }
+
     def test_it_takes_little(self, ledger: Ledger) -> None:
         """20,000 done items are one ConfigMap of 240 KB."""
         ledger.enter([Record(f"a/rather/long/name/of/an/item/{number:06}.mp4", State.DONE) for number in range(20_000)])

@@ -442,6 +442,25 @@ def test_wrong_words_end_with_2_and_the_usage(local: LocalRun, arguments: list[s
     assert (ended.returncode, ended.stdout, ended.stderr[:7]) == (2, "", "Usage: ")
 
 
+def test_what_has_left_its_source_is_not_retried(local: LocalRun) -> None:
+    """Nothing would try it again: the dead letter stays, with its reason."""
+    local.add_items("bad", "worse")
+    local.define("exit 65")
+    local.run()
+    (local.folder / "items/bad").unlink()
+    named = local.longshore("retry", str(local.file), "bad")
+    every = local.longshore("retry", str(local.file), "--all")
+
+    words = "bad is not in its source any more, so nothing would try it again: it stays as it is"
+    assert (named.returncode, words in named.stderr) == (1, True)
+    assert (every.returncode, words in every.stderr, every.stdout.splitlines()[0]) == (
+        1,
+        True,
+        "worse will be tried again",
+    )
+    assert local.states() == {"bad": "failed", "worse": "waiting"}
+
+
 def test_a_done_item_is_done_again_when_somebody_says_so(local: LocalRun) -> None:
     """Named, or all of them: by its Job or, where only a record is left, by that; what is not done is told."""
     local.add_items("a", "b", "c", "bad")

@@ -38,7 +38,7 @@ READ_SECONDS: Final = 20.0
 """Jobs are made by records that were read from the API server itself, not from a mirror, so long ago at most."""
 FIRST_LOOK_SECONDS: Final = 30.0
 _TRIES: Final = 20
-_REASON_MAX: Final = 1024
+_REASON_MAX: Final = 2048
 _TOUCHED: Final = "longshore.dev/touched"
 _SEALED: Final = "longshore.dev/sealed"
 """On the head: the names of the ConfigMaps that count beside it."""
@@ -185,14 +185,20 @@ class ClusterLedger:
             for _ in range(_TRIES):
                 head = self._read_head()
                 due = still() if still else {record.item for record in records}
-                entered = [record for record in records if record.item in due]
                 shard = _shard_of(head)
+                entered = self._fitting([record for record in records if record.item in due])
                 fuller = shard.with_records(entered, self._digests)
                 if fuller.size_bytes > SHARD_BYTES and not shard.is_empty:
                     self._seal(head, shard)
                 elif not entered or self._write(head, fuller, _sealed(head)):
                     return {record.item for record in entered}
         raise LedgerUnavailable(f"{self._head}: others change it all the time; trying again later")
+
+    def _fitting(self, records: Sequence[Record]) -> Sequence[Record]:
+        """As many as an empty head takes; long reasons fill it soon. The others are entered the next time."""
+        while len(records) > 1 and Shard().with_records(records, self._digests).size_bytes > SHARD_BYTES:
+            records = records[: len(records) // 2]
+        return records
 
     def remove(self, keys: Sequence[Key]) -> None:
         """As `Ledger.remove`. The head is touched in any case: an entry that is under way must look again."""

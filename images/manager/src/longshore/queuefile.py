@@ -199,7 +199,8 @@ class Misfit:
 def misfits(spec: QueueFile) -> Iterator[Misfit]:
     """What no single part of a file shows: names that lead nowhere, and texts that nothing can be started with."""
     for name in spec.volumes:
-        if not _VOLUME_NAME.fullmatch(name) or name == "longshore":
+        # What begins with longshore is ours, in a worker's pod and in the manager's.
+        if not _VOLUME_NAME.fullmatch(name) or name.startswith("longshore"):
             yield Misfit(("volumes", name), "can't name a volume: use small letters, digits and inner dashes")
     for part, names in (("source", spec.source.volumes), ("worker", spec.worker.volumes)):
         for index, name in enumerate(names):

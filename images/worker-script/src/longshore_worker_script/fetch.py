@@ -73,11 +73,17 @@ class _Download:
 
     def _part(self) -> Any:  # noqa: ANN401 - the client's reply
         done = self.target.stat().st_size if self.target.exists() else 0
+        if done >= self.size:
+            # All was there, and something was wrong with it: from the beginning.
+            self.target.unlink(missing_ok=True)
+            done = 0
         # From where it broke off, and of that very version.
         more = {"Range": f"bytes={done}-", "IfMatch": f'"{self.etag}"'} if done else {}
-        if done and done == self.size:
-            return {}
         reply = self.client.get_object(Bucket=self.origin.bucket, Key=self.origin.key, **more)
+        if done and "ContentRange" not in reply:
+            # A store that knows no ranges sends all of it.
+            self.target.unlink()
+            done = 0
         self.etag = reply["ETag"].strip('"')
         self.size = done + reply["ContentLength"]
         if self.limit and self.size > self.limit:

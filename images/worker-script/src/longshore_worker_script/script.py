@@ -22,6 +22,7 @@ from longshore_worker_script.workplace import Workplace
 
 STOP_SECONDS: Final = 20.0
 """What the script gets to end in after SIGTERM; a pod has 30 s by default."""
+_PIPE_SECONDS: Final = 5.0
 TAIL_BYTES: Final = RESULT_MAX_BYTES
 _CREDENTIALS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _OWN: Final = ("SCRIPT", "SCRIPT_FILE")
@@ -54,8 +55,9 @@ def run_script(file: Path, place: Workplace, environ: Mapping[str, str], *, pass
         )
     except OSError as exc:
         raise SettingsError(f"the script can't be started: {exc.strerror}: {exc.filename}") from exc
-    tails = [_Tail(process.stdout, sys.stdout.buffer), _Tail(process.stderr, sys.stderr.buffer)]
+    tails: list[_Tail] = []
     try:
+        tails = [_Tail(process.stdout, sys.stdout.buffer), _Tail(process.stderr, sys.stderr.buffer)]
         code = process.wait()
     except BaseException:
         _stop(process)
@@ -63,7 +65,7 @@ def run_script(file: Path, place: Workplace, environ: Mapping[str, str], *, pass
     finally:
         # What it has started and left running would hold the pipes, and the item, for ever.
         _signal_group(process, signal.SIGKILL)
-        out, err = (tail.text() for tail in tails)
+        out, err = [tail.text() for tail in tails] or ("", "")
     return _outcome(code, out, err, place)
 
 
@@ -84,7 +86,7 @@ def command_of(file: Path) -> list[str]:
 
 
 def _outcome(code: int, out: str, err: str, place: Workplace) -> str:
-    said = place.result_file.read_text(encoding="utf-8", errors="replace") if place.result_file.exists() else ""
+    said = _end_of(place.result_file)
     if code == 0:
         return said.strip() or out
     why = said.strip() or err or out or "it said nothing"
@@ -97,6 +99,16 @@ def _outcome(code: int, out: str, err: str, place: Workplace) -> str:
             raise ItemFailed(f"the script was killed by {_signal_name(-code)}: {why}")
         case _:
             raise ItemFailed(f"the script ended with exit code {code}: {why}")
+
+
+def _end_of(file: Path) -> str:
+    """The end of what the script says of itself, which it may well have written without an end."""
+    try:
+        with file.open("rb") as result:
+            result.seek(max(0, file.stat().st_size - TAIL_BYTES))
+            return result.read(TAIL_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _signal_name(number: int) -> str:
@@ -128,8 +140,8 @@ class _Tail:
         self._thread.start()
 
     def text(self) -> str:
-        """The last lines, once the pipe has ended."""
-        self._thread.join()
+        """The last lines, once the pipe has ended; something in a session of its own may hold it for ever."""
+        self._thread.join(_PIPE_SECONDS)
         return _last_lines(self._kept)
 
     def _read(self) -> None:

@@ -10,7 +10,9 @@ from longshore.cli.place import FileWord, ItemWords, Place, Where, placed
 from longshore.cli.table import write
 from longshore.explain import safe
 from longshore.records import Key, Records
+from longshore.source import Items
 from longshore.state import Job, Jobs, State
+from longshore_kit.errors import EngineError, ItemNotFound, SettingsError, SourceError
 from longshore_kit.logs import configure
 
 
@@ -69,25 +71,50 @@ def _again(where: Where, file: str | None, items: list[str], *, every: bool, sta
                 complain(why)
                 raise typer.Exit(Exit.SOME_FAILED)
             jobs, records = place.engine.jobs(), place.ledger().read()
+            gone = _gone(place, jobs, records, named) if state is State.FAILED else set()
             if every:
-                keys = _keys(jobs, records, state)
+                keys = [key for key in _keys(jobs, records, state) if key not in gone]
                 count, taken = _take_up(place, jobs, records, keys), []
                 # Those that are done are too many to be named, and not all have a name.
                 names = [f"{safe(key)} {will}" for key in keys if isinstance(key, str) and state is State.FAILED]
                 told = names or [f"{count} items {will}" if count else none]
             else:
-                taken = [item for item in named if _state(jobs, records, item) is state]
+                taken = [item for item in named if _state(jobs, records, item) is state and item not in gone]
                 count = _take_up(place, jobs, records, [records.key_of(item) for item in taken])
                 told = [f"{safe(item)} {will}" for item in taken]
             idle = place.no_manager()
     for line in told:
         write(line)
+    for item in sorted(gone):
+        complain(f"{safe(item)} is not in its source any more, so nothing would try it again: it stays as it is")
     missed = [item for item in named if item not in taken]
     for item in missed:
-        complain(f"{safe(item)} {is_not}: {place.command('explain', item)}")
+        if item not in gone:
+            complain(f"{safe(item)} {is_not}: {place.command('explain', item)}")
     if count and idle:
         write(idle)
-    raise typer.Exit(Exit.SOME_FAILED if missed else Exit.OK)
+    raise typer.Exit(Exit.SOME_FAILED if missed or gone else Exit.OK)
+
+
+def _gone(place: Place, jobs: Jobs, records: Records, named: list[str]) -> set[str]:
+    """Failed items that their source has no more; where it can't be asked, none is known to be."""
+    failed = {job.item for job in jobs.values() if job.state is State.FAILED}
+    failed |= {item for item, record in records.named.items() if record.state is State.FAILED and item not in jobs}
+    asked_of = failed.intersection(named) if named else failed
+    try:
+        with place.source() as source:
+            unlisted = asked_of.difference(source.list_items().names)
+            return {item for item in unlisted if not _is_given(source, item)}
+    except (SourceError, EngineError, SettingsError):
+        return set()
+
+
+def _is_given(source: Items, item: str) -> bool:
+    try:
+        source.get_item(item)
+    except ItemNotFound:
+        return False
+    return True
 
 
 def _state(jobs: Jobs, records: Records, item: str) -> State | None:
