@@ -55,13 +55,14 @@ def web() -> Iterator[str]:
 
 @pytest.mark.parametrize("path", ["ok.txt", "to/ok"])
 def test_a_page_is_fetched(place: Place, path: str) -> None:
-    """From a host that is allowed; a redirect to the same is followed. The key is the host and the path."""
+    """From a host that is allowed; a redirect is followed. The key is the host and port, the path and the query."""
     with web() as url:
         ended = place.run({"url": f"{url}/{path}?x=1"}, 'cp "$INPUT_FILE" "$OUTPUT_DIR/"', ALLOWED_HOSTS="127.0.0.1")
 
     assert ended.code == 0, ended
     assert b"hello" in place.results().values()
-    assert f"out/127.0.0.1/{path}/_SUCCESS" in place.results()
+    host = url.removeprefix("http://")
+    assert f"out/{host}/{path}?x=1/_SUCCESS" in place.results()
 
 
 @pytest.mark.parametrize(

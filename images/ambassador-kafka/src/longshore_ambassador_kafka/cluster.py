@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import (
@@ -25,13 +26,14 @@ from confluent_kafka import (
 
 from longshore_ambassador_kafka.records import Partition, Record
 from longshore_ambassador_kafka.settings import KafkaSettings
-from longshore_kit.errors import SourceUnavailable
+from longshore_kit.errors import SettingsError, SourceUnavailable
 
 REQUEST_SECONDS: Final = 5.0
 """A broker answers in milliseconds; one that does not is asked again by whoever asks for the list again."""
 READ_SECONDS: Final = 60.0
 """For reading on: 100,000 records take a second or two on a quiet broker."""
-_BATCH: Final = 5000
+_QUEUE_KIB: Final = 8 * 1024
+"""What the library may have read ahead: values as they are, of which only places are wanted."""
 _POLL_SECONDS: Final = 0.5
 _RETRY_SECONDS: Final = 0.2
 _QUIET: Final = logging.getLogger("longshore_ambassador_kafka.librdkafka")
@@ -70,9 +72,9 @@ class Cluster:
         self._fetching: Final = threading.Lock()
         # Not by an AdminClient: in librdkafka 2.16 its questions about groups end the whole process when a broker that
         # starts or stops answers them (Assertion `eonce->refcnt > 0' failed).
-        self._teller: Final = Consumer(self._config, logger=_QUIET)
-        self._reader: Final = Consumer(self._config, logger=_QUIET)
-        self._fetcher: Final = Consumer(self._config, logger=_QUIET)
+        self._teller: Final = _consumer(self._config)
+        self._reader: Final = _consumer(self._config)
+        self._fetcher: Final = _consumer(self._config)
 
     def partitions(self, topics: Sequence[str]) -> list[Partition]:
         """
@@ -151,25 +153,28 @@ class Cluster:
     ) -> None:
         until = time.monotonic() + READ_SECONDS
         while open_ends:
-            messages = self._asked(lambda: self._reader.consume(_BATCH, _POLL_SECONDS))
-            for message in messages:
-                partition, offset = Partition(message.topic(), message.partition()), message.offset()
-                end = open_ends.get(partition)
-                if end is None:
-                    continue
-                if (error := message.error()) is not None:
-                    if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name, odd as it is
-                        raise SourceUnavailable(f"{partition}: {_words(error)}")
-                    reached[partition], is_wanted = max(end, offset), False
-                else:
-                    reached[partition] = offset + 1
-                    is_wanted = take(partition, offset, _milliseconds(message)) and offset + 1 < end
+            # One by one, out of the library's own queue, which is bounded in bytes: of many only their places are kept.
+            message = self._asked(lambda: self._reader.poll(_POLL_SECONDS))
+            if message is not None and (partition := Partition(message.topic(), message.partition())) in open_ends:
+                end = open_ends[partition]
+                reached[partition], is_wanted = self._read_one(message, partition, end, take)
                 if not is_wanted:
                     del open_ends[partition]
-                    self._asked(lambda: self._reader.incremental_unassign([_place(partition)]))  # noqa: B023 - called here
+                    self._asked(partial(self._reader.incremental_unassign, [_place(partition)]))
             if time.monotonic() > until:
                 left = ", ".join(map(str, sorted(open_ends)))
                 raise SourceUnavailable(f"{left} could not be read to the end within {READ_SECONDS:g} s: {self._why()}")
+
+    def _read_one(
+        self, message: Message, partition: Partition, end: int, take: Callable[[Partition, int, int], bool]
+    ) -> tuple[int, bool]:
+        """How far the partition is read with this message, and whether more of it is wanted."""
+        offset = int(message.offset() or 0)
+        if (error := message.error()) is None:
+            return offset + 1, take(partition, offset, _milliseconds(message)) and offset + 1 < end
+        if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name, odd as it is
+            raise SourceUnavailable(f"{partition}: {_words(error)}")
+        return max(end, offset), False
 
     def _fetched(self, partition: Partition, offset: int) -> Record | None:
         until = time.monotonic() + REQUEST_SECONDS
@@ -240,6 +245,8 @@ def _config(settings: KafkaSettings, note: Callable[[KafkaError], None]) -> dict
         "reconnect.backoff.max.ms": 2000,
         # A question that is over holds its connection for so long; nothing is assigned for longer than it is read.
         "fetch.wait.max.ms": 10,
+        "queued.max.messages.kbytes": _QUEUE_KIB,
+        "fetch.max.bytes": _QUEUE_KIB * 1024,
         **settings.kafka_config,
         "bootstrap.servers": ",".join(settings.kafka_bootstrap_servers),
         "group.id": settings.kafka_group,
@@ -254,6 +261,13 @@ def _config(settings: KafkaSettings, note: Callable[[KafkaError], None]) -> dict
     if settings.kafka_sasl_password:
         config["sasl.password"] = settings.kafka_sasl_password.get_secret_value()
     return config
+
+
+def _consumer(config: Mapping[str, Any]) -> Consumer:
+    try:
+        return Consumer(dict(config), logger=_QUIET)
+    except KafkaException as exc:
+        raise SettingsError(f"KAFKA_CONFIG: {_words(exc.args[0])}") from exc
 
 
 def _place(partition: Partition, offset: int | None = None) -> TopicPartition:

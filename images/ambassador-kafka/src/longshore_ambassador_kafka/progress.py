@@ -29,6 +29,8 @@ class Progress:
     """The committed offset: all below is done."""
     position: int = 0
     """What is read next."""
+    end: int = 0
+    """Where it ended when it was looked at last: one after the last record."""
     offsets: "array[int]" = field(default_factory=lambda: array("q"))
     """Of records from `start` on, ascending."""
     times: "array[int]" = field(default_factory=lambda: array("q"))

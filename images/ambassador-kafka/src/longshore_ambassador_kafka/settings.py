@@ -70,6 +70,7 @@ class KafkaSettings(AmbassadorSettings):
         '"SCRAM-SHA-512", "ssl.ca.location": "/certs/ca.pem"}.',
         unit="JSON object",
         default={},
+        is_shown=False,
     )
 
     @field_validator("kafka_config")

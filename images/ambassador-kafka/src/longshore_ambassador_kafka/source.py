@@ -6,7 +6,7 @@ deleted before they were done are told, and counted, when that is seen. The cont
 
 import heapq
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -35,9 +35,13 @@ class KafkaSource:
     def list_items(self) -> ItemList:
         """As `Source.list_items`, by the time of each record, and then by its place."""
         partitions = self._cluster.partitions(self._topics)
-        committed, ends = self._cluster.committed(partitions), self._cluster.ends(partitions)
+        # Nothing is committed meanwhile: an answer from before would look as if somebody had set the group back.
+        with self._committing:
+            committed, ends = self._cluster.committed(partitions), self._cluster.ends(partitions)
+            self._check(committed, ends)
+            with self._lock:
+                self._progress = {one: self._known(one, committed[one], ends[one]) for one in partitions}
         with self._lock:
-            self._progress = {one: self._known(one, committed[one], ends[one]) for one in partitions}
             spans = {
                 one: (progress.position, ends[one].latest)
                 for one, progress in self._progress.items()
@@ -67,6 +71,16 @@ class KafkaSource:
             known = frozenset(self._progress)
         return known or frozenset(self._cluster.partitions(self._topics))
 
+    def _check(self, committed: Mapping[Partition, Committed], ends: Mapping[Partition, Ends]) -> None:
+        """Whether the group is where it can be: what it is ahead of would be passed over as done, in silence."""
+        for partition, one in committed.items():
+            if one.offset is not None and one.offset > ends[partition].latest:
+                raise SourceUnavailable(
+                    f"the group has committed offset {one.offset} of {partition}, "
+                    f"which ends at {ends[partition].latest}: the topic was made anew, or "
+                    "restored; set the group to where it should go on"
+                )
+
     def _known(self, partition: Partition, committed: Committed, ends: Ends) -> Progress:
         """What is known of a partition, brought to what is committed now."""
         start = ends.earliest if committed.offset is None else committed.offset
@@ -84,6 +98,7 @@ class KafkaSource:
             # New here, or somebody has set the group back, or the topic was made anew.
             progress = Progress(start)
         progress.move_to(start)
+        progress.end = ends.latest
         if committed.offset is not None:
             progress.done |= decode_done(committed.offset, committed.mark)
         return progress
@@ -117,8 +132,8 @@ class AcknowledgingKafkaSource(KafkaSource):
                 progress = self._progress.get(partition)
                 if progress is None:
                     raise SourceUnavailable(f"{partition} was not listed yet: what is committed of it is not known")
-                if offset < progress.start or offset in progress.done:
-                    return
+                if not progress.start <= offset < progress.end or offset in progress.done:
+                    return  # done already, or no record that there is
                 progress.finish(offset)
                 start = progress.committable()
                 mark = encode_done(start, progress.done)

@@ -17,7 +17,10 @@ from longshore_ambassador_redis.values import data_of, fields_of, name_in
 from longshore_ambassador_redis.wire import Redis
 from longshore_kit.logs import get_logger
 
-_CHUNK: Final = 10_000
+_CHUNK: Final = 200
+"""Entries that are read at once, whole, though only their ids are wanted: there is no command for those alone."""
+_IDS: Final = 10_000
+"""Pending entries that are asked for at once: of those only ids come."""
 _LOG: Final = get_logger("longshore.ambassador-redis")
 
 
@@ -123,49 +126,51 @@ class _Members(_AtOnce):
     def __init__(self, redis: Redis, settings: RedisSettings) -> None:
         super().__init__(redis, settings)
         self._field: Final = settings.redis_name_field
-        self._members: dict[str, bytes] = {}
-        """By name, where the name is in the member: nothing else finds it again."""
+        self._members: Mapping[str, tuple[bytes, ...]] = {}
+        """By name, where the name is in the member: nothing else finds it again. Exchanged whole, never changed."""
 
     def _read(self, digest: Digest, before: Sequence[str]) -> Sequence[str]:
-        self._found: dict[str, bytes] = {}
-        names = super()._read(digest, before)
-        self._members = self._found
-        return names
-
-    def name_of(self, raw: bytes) -> str | None:
-        """As `_AtOnce.name_of`."""
         if not self._field:
-            return _text(raw)
-        name = name_in(raw, self._field)
-        if name is not None:
-            self._found.setdefault(name, raw)
-        return name
+            return super()._read(digest, before)
+        self._members = self._by_name(digest)
+        return sorted(self._members) if self.is_sorted else list(self._members)
 
-    def report_left_out(self, count: int) -> None:
-        """As `Kind.report_left_out`: of members without a name too."""
-        if self._field and count > self._left_out:
+    def _by_name(self, digest: Digest) -> Mapping[str, tuple[bytes, ...]]:
+        found: dict[str, tuple[bytes, ...]] = {}
+        unnamed = 0
+        for raw in elements(digest.of(self._pieces())):
+            name = name_in(raw, self._field)
+            if name is None:
+                unnamed += 1
+            else:
+                found[name] = (*found.get(name, ()), raw)
+        self._report_unnamed(unnamed)
+        return found
+
+    def _report_unnamed(self, count: int) -> None:
+        if count > self._left_out:
             _LOG.warning("members left out: no JSON object with a name", key=self._key, field=self._field, count=count)
-            self._left_out = count
-        super().report_left_out(count)
+        self._left_out = count
 
     def data(self, name: str) -> Mapping[str, Any] | None:
         """As `Kind.data`: the member."""
-        member = self._member(name)
-        if member is None or not self._is_there(member):
-            return None
-        return data_of(member)
+        there = next((one for one in self._known(name) if self._is_there(one)), None)
+        if there is None and self._field:
+            # It has come, or was written anew, since it was listed.
+            there = next(iter(self._by_name(Digest()).get(name, ())), None)
+        return None if there is None else data_of(there)
 
     def remove(self, name: str) -> None:
-        """As `Kind.remove`."""
-        if (member := self._member(name)) is not None:
-            self._redis.ask(self.drop[0], self._key, *self.drop[1:], member)
+        """As `Kind.remove`: every member of this name."""
+        if not self._drop(self._known(name)) and self._field:
+            self._drop(self._by_name(Digest()).get(name, ()))
 
-    def _member(self, name: str) -> bytes | None:
-        if not self._field:
-            return name.encode()
-        if name not in self._members:
-            self._read(Digest(), ())  # nobody has listed it here yet, or it has just come
-        return self._members.get(name)
+    def _known(self, name: str) -> tuple[bytes, ...]:
+        return self._members.get(name, ()) if self._field else (name.encode(),)
+
+    def _drop(self, members: tuple[bytes, ...]) -> int:
+        """How many were there."""
+        return sum(int(self._redis.ask(self.drop[0], self._key, *self.drop[1:], member)) for member in members)
 
     def _is_there(self, member: bytes) -> bool:
         return self._redis.ask(self.has, self._key, member) not in {None, 0}
@@ -330,7 +335,7 @@ class GroupKind(StreamKind):
     def _pending(self) -> Iterator[str]:
         start = "-"
         while found := self._redis.ask(
-            *("XPENDING", self._key, self._group, start, "+", _CHUNK),
+            *("XPENDING", self._key, self._group, start, "+", _IDS),
             parse_detail=True,
         ):
             ids = [entry["message_id"].decode() for entry in found]

@@ -22,6 +22,7 @@ class RedisSettings(AmbassadorSettings):
         "The server, without a password: redis://host:6379/0; rediss:// with TLS; redis+sentinel://host:26379,host:26379"
         "/mymaster/0; redis+cluster://host:6379,host:6379; rediss+sentinel:// and rediss+cluster:// too.",
         unit="URL",
+        is_shown=False,
     )
     redis_kind: Literal["hash", "stream", "list", "set", "zset", "keys"] = setting(
         "What holds the items.", unit="hash, stream, list, set, zset or keys", default="hash"

@@ -1,5 +1,7 @@
 """What a Redis holds as a source of items. The contract: docs/source-contract.md."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Final
 
 from longshore_ambassador_redis.kinds import Kind
@@ -18,10 +20,8 @@ class RedisSource:
 
     def list_items(self) -> ItemList:
         """As `Source.list_items`: in the order of a list, sorted set or stream; else sorted."""
-        try:
+        with _told():
             names = self._kind.names(self._list.names)
-        except ServerError as exc:
-            raise SourceUnavailable(in_words(exc)) from exc
         if names is not None:
             found = tuple(names)
             del names  # a million of them are not held twice
@@ -31,7 +31,8 @@ class RedisSource:
 
     def get_item(self, name: str) -> Item:
         """As `Source.get_item`."""
-        data = self._kind.data(name)
+        with _told():
+            data = self._kind.data(name)
         if data is None:
             raise ItemNotFound(f"there is no item {name!r}, or not any more")
         return Item(name, data)
@@ -42,4 +43,14 @@ class AcknowledgingRedisSource(RedisSource):
 
     def acknowledge(self, name: str) -> None:
         """As `AcknowledgingSource.acknowledge`."""
-        self._kind.remove(name)
+        with _told():
+            self._kind.remove(name)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What stands in a reply's place, as what it means."""
+    try:
+        yield
+    except ServerError as exc:
+        raise SourceUnavailable(in_words(exc)) from exc

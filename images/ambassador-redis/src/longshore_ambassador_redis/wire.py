@@ -24,6 +24,7 @@ READ_SECONDS: Final = 30.0
 """A server that reads a million fields answers nobody for a second or two."""
 RECEIVE_BYTES: Final = 256 * 1024
 _TOKEN_BYTES: Final = 16
+_SCAN_COUNT: Final = 1000
 
 Client: TypeAlias = Any
 """A client of redis: what commands give depends on the command, and its types say little."""
@@ -53,7 +54,7 @@ class Redis:
         Raises:
             SourceUnavailable: as `ask`; what came before is no reply.
         """
-        with self._told(), self._connection(key) as connection:
+        with self._told(), self._connection(self._server_of(key)) as connection:
             token = os.urandom(_TOKEN_BYTES).hex().encode()
             # Behind it comes an answer that nothing in it can look like: so its end is seen without reading it.
             connection.send_packed_command(
@@ -71,24 +72,31 @@ class Redis:
         """
         with self._told():
             client = self._client()
-            nodes = client.get_primaries() if self._settings.address.way == "cluster" else [None]
-            for node in nodes:
-                own = (client.get_redis_connection(node) if node else client).client()
-                with contextlib.closing(own):
-                    cursor = 0
+            is_cluster = self._settings.address.way == "cluster"
+            servers = [client.get_redis_connection(one) for one in client.get_primaries()] if is_cluster else [client]
+            for server in servers:
+                # By the connection itself: a client would make a new one where this breaks, and go on in the middle of
+                # another process' keys.
+                with self._connection(server) as connection:
+                    cursor: bytes | int = b"0"
                     while True:
-                        cursor, found = own.scan(cursor, match=pattern, count=10_000)
+                        connection.send_command("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT)
+                        cursor, found = connection.read_response()
                         yield found
-                        if not cursor:
+                        if int(cursor) == 0:
                             break
 
-    @contextlib.contextmanager
-    def _connection(self, key: str) -> Iterator[Any]:
+    def _server_of(self, key: str) -> Client:
         client = self._client()
-        if self._settings.address.way == "cluster":
-            # A command of its own: the client learns by it where the key has gone, should it have moved.
-            client.exists(key)
-            client = client.get_redis_connection(client.get_node_from_key(key))
+        if self._settings.address.way != "cluster":
+            return client
+        # A command of its own: the client learns by it where the key has gone, should it have moved.
+        client.exists(key)
+        return client.get_redis_connection(client.get_node_from_key(key))
+
+    @contextlib.contextmanager
+    def _connection(self, client: Client) -> Iterator[Any]:
+        """One connection, for this alone; it goes when anything is left unread in it."""
         pool = client.connection_pool
         connection = pool.get_connection()
         try:

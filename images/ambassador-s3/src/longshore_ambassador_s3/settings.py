@@ -1,5 +1,9 @@
 """The settings of ambassador-s3, from the environment. In a queue file they stand under `source.s3`."""
 
+from typing import Self
+
+from pydantic import model_validator
+
 from longshore_kit.ambassador import AmbassadorSettings
 from longshore_kit.globs import Globs
 from longshore_kit.keys import KeyTemplate
@@ -47,3 +51,11 @@ class S3SourceSettings(AmbassadorSettings, S3Settings):
         le=50,
         allow_inf_nan=False,
     )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.s3_by_version and self.s3_unless_exists:
+            raise ValueError(
+                "S3_BY_VERSION and S3_UNLESS_EXISTS are both set: the output of an older version would hide the new one"
+            )
+        return self

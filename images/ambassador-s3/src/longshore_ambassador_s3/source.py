@@ -116,7 +116,10 @@ class S3Source:
         if not key or key.endswith("/"):
             return False
         prefix = self._prefix_of(key)
-        return prefix is not None and (self._selection is None or self._selection.takes(key.removeprefix(prefix)))
+        if prefix is None or self._selection is None:
+            return prefix is not None
+        # A prefix that ends within a name, or before the slash, is no reason to take nothing.
+        return self._selection.takes(key.removeprefix(prefix).removeprefix("/"))
 
     def _prefix_of(self, key: str) -> str | None:
         return next((prefix for prefix in self._prefixes if key.startswith(prefix)), None)

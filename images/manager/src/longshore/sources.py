@@ -73,6 +73,12 @@ class S3Source(Model):
     )
     ca_file: str = Field(default="", description="The authorities that have signed the store's certificate.")
 
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Self:
+        if self.by_version and self.unless_exists:
+            raise ValueError("byVersion and unlessExists: the output of an older version would hide the new one")
+        return self
+
 
 class RedisSource(Model):
     """Items in Redis or what speaks like it: the settings of ambassador-redis."""

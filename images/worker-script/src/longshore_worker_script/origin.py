@@ -3,12 +3,16 @@
 Refuses URLs to hosts that are not allowed, redirects included.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from longshore_kit.errors import ItemRejected
+
+_HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
+_ODD: Final = re.compile(r"[\\\s\x00-\x20\x7f]")
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,10 @@ class WebPage:
 
     @property
     def key(self) -> str:
-        """What stands in a key's place: the host and the path."""
+        """What stands in a key's place: the host and port as written, the path, and the query where there is one."""
         parts = urlsplit(self.url)
-        return f"{parts.hostname}{unquote(parts.path)}".rstrip("/")
+        query = f"?{parts.query}" if parts.query else ""
+        return f"{parts.netloc.lower()}{unquote(parts.path).rstrip('/')}{query}"
 
 
 def origin_of(data: Mapping[str, Any], allowed_hosts: Sequence[str]) -> S3Object | WebPage:
@@ -59,13 +64,16 @@ def check_url(url: str, allowed_hosts: Sequence[str]) -> None:
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").rstrip(".").lower()
-        has_user = "@" in parts.netloc
     except ValueError as exc:
-        raise ItemRejected(f"{url[:200]!r} is no URL: {exc}") from exc
+        raise ItemRejected("the item's url is none: its host or port can't be read") from exc
+    # Before anything of it is told: there may be a password in it.
+    if "@" in parts.netloc:
+        raise ItemRejected("the item's url has a user or password in it")
     if parts.scheme not in {"http", "https"} or not host:
         raise ItemRejected(f"{url[:200]!r} is no http:// or https:// URL")
-    if has_user:
-        raise ItemRejected(f"the URL of {host} has a user or password in it")
+    # Whoever connects may read a backslash, a space or a control character as the end of the host, and we did not.
+    if _ODD.search(url) or not _HOST.fullmatch(host):
+        raise ItemRejected(f"{url[:200]!r} has characters that no URL has: encode them")
     if not any(_matches(host, allowed.lower()) for allowed in allowed_hosts):
         allowed = ", ".join(allowed_hosts) or "none"
         raise ItemRejected(f"{host} is not among ALLOWED_HOSTS, which are: {allowed}")

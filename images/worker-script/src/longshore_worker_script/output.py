@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from longshore_kit.errors import ItemRejected
-from longshore_kit.keys import fill_template
+from longshore_kit.keys import constant_prefix, fill_template
 
 _S3: Final = "s3://"
 KEY_MAX_BYTES: Final = 1024
@@ -46,6 +46,8 @@ def check_output(text: str) -> None:
         return
     if not text.endswith("/"):
         raise ValueError("it must end in a slash: files are put below it")
+    if not text.startswith(_S3) and constant_prefix(text) == text:
+        raise ValueError("it names one folder for all items: put {path} into it")
     if text.startswith(_S3) and len(text.removeprefix(_S3).split("/", 1)[0]) < 3:  # noqa: PLR2004 - as S3 has it
         raise ValueError("it names no bucket: s3://bucket/…/")
     if text.startswith(_S3) and "{" in text.removeprefix(_S3).split("/", 1)[0]:
@@ -62,8 +64,10 @@ def target_for(template: str, key: str, prefix: str) -> Target:
     if template.startswith(_S3):
         bucket, _, rest = template.removeprefix(_S3).partition("/")
         return Target(bucket, fill_template(rest, key, prefix))
-    fixed, _, _ = template.partition("{")
+    fixed = constant_prefix(template).rpartition("/")
+    root = fixed[0] + fixed[1]
     base = fill_template(template, key, prefix)
-    if ".." in base.removeprefix(fixed).split("/") or not base.startswith(fixed):
-        raise ItemRejected(f"the key {key!r} would lead out of {fixed}")
+    parts = base.removeprefix(root).removesuffix("/").split("/")
+    if not base.startswith(root) or any(part in {"", ".", ".."} or "\0" in part for part in parts):
+        raise ItemRejected(f"the key {key!r} names no folder below {root or './'}: it would be {base!r}")
     return Target("", base)

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final
@@ -65,7 +66,8 @@ def run_script(file: Path, place: Workplace, environ: Mapping[str, str], *, pass
     finally:
         # What it has started and left running would hold the pipes, and the item, for ever.
         _signal_group(process, signal.SIGKILL)
-        out, err = [tail.text() for tail in tails] or ("", "")
+        until = time.monotonic() + _PIPE_SECONDS
+        out, err = [tail.text(until) for tail in tails] or ("", "")
     return _outcome(code, out, err, place)
 
 
@@ -139,9 +141,9 @@ class _Tail:
         self._thread: Final = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
-    def text(self) -> str:
+    def text(self, until: float) -> str:
         """The last lines, once the pipe has ended; something in a session of its own may hold it for ever."""
-        self._thread.join(_PIPE_SECONDS)
+        self._thread.join(max(0.0, until - time.monotonic()))
         return _last_lines(self._kept)
 
     def _read(self) -> None:

@@ -1,7 +1,7 @@
 """The step `store`: everything in OUTPUT_DIR to where results go, content first, the marker last.
 
 Owns that a marker never stands over half a result: an old one goes first, the new one comes when all else is there. In
-a folder the whole is written aside and renamed. Running it again overwrites the same keys.
+a folder each file is written aside and renamed. Running it again overwrites the same keys; nothing else is touched.
 """
 
 import hashlib
@@ -12,16 +12,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from longshore_kit.errors import ItemFailed
 from longshore_kit.logs import get_logger
-from longshore_kit.s3 import STORE_ERRORS, in_words, put_file
+from longshore_kit.s3 import STORE_ERRORS, error_code, in_words, put_file
 from longshore_worker_script.output import Target
 from longshore_worker_script.workplace import Workplace
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+
+_DENIED: Final = frozenset({"AccessDenied", "403"})
+_ASIDE: Final = ".longshore"
+"""Below a folder of results, while they are stored: where each file is written before it gets its name."""
+_PART: Final = "part"
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,8 @@ class _Upload:
         try:
             self.client.delete_object(Bucket=self.target.bucket, Key=key)
         except STORE_ERRORS as exc:
+            if error_code(exc) not in _DENIED:
+                raise ItemFailed(f"the old marker {key!r} could not be removed: {in_words(exc)}") from exc
             # Who may not delete may still store: then readers must look at what the marker lists.
             get_logger("longshore.worker-script").warning("old marker not removed", key=key, reason=in_words(exc))
 
@@ -122,19 +129,20 @@ class _Upload:
 
 
 def _to_folder(folder: Path, files: list[File], marker: str, content: str) -> None:
-    aside = folder.parent / f".{folder.name}.new"
-    old = folder.parent / f".{folder.name}.old"
+    """As to a bucket: each file at once or not at all, the marker last; what else is there is left alone."""
+    aside = folder / _ASIDE
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / marker).unlink(missing_ok=True)
         shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+        aside.mkdir()
         for file in files:
-            (aside / file.name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file.path, aside / file.name)
-        (aside / marker).write_text(content, encoding="utf-8")
-        shutil.rmtree(old, ignore_errors=True)
-        if folder.exists():
-            folder.rename(old)
-        aside.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+            shutil.copyfile(file.path, aside / _PART)
+            (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
+            (aside / _PART).replace(folder / file.name)
+        (aside / _PART).write_text(content, encoding="utf-8")
+        (aside / _PART).replace(folder / marker)
     except OSError as exc:
         raise ItemFailed(f"{exc.filename} could not be stored: {exc.strerror}") from exc
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -24,6 +24,9 @@ ANY_FOLDERS: Final = "**"
 
 # Innermost braces with a comma. Not across `/`, which would change a pattern's depth; `[{]` is a brace as such.
 _BRACES: Final = re.compile(r"(?<!\[)\{([^{}\[\]/]*,[^{}\[\]/]*)\}")
+_CROSSING: Final = re.compile(
+    r"(?<!\[)\{[^{}\[\]]*,[^{}\[\]]*/[^{}\[\]]*\}|(?<!\[)\{[^{}\[\]]*/[^{}\[\]]*,[^{}\[\]]*\}"
+)
 # A guess at "more than anybody means": twenty braces with two choices would be a million patterns.
 _EXPANSIONS_MAX: Final = 1000
 
@@ -93,6 +96,10 @@ def _expand(pattern: str) -> frozenset[str]:
 def _split(pattern: str) -> Parts:
     if pattern.startswith("/"):
         raise BadPattern(f"the pattern {pattern!r} is absolute; patterns begin at the root, without a slash")
+    if braces := _CROSSING.search(pattern):
+        raise BadPattern(
+            f"the pattern {pattern!r} has a choice with a slash in it, {braces[0]}: write it as two patterns"
+        )
     if "\0" in pattern:
         raise BadPattern(f"the pattern {pattern!r} contains a NUL")
     parts = tuple(pattern.split("/"))

@@ -74,6 +74,7 @@ class S3Settings(Settings):
         "Where a store other than AWS answers; empty: AWS itself.",
         unit="http:// or https:// URL",
         default="",
+        is_shown=False,
         pattern=r"^(https?://[^\s/@]+/?)?$",
     )
     s3_region: str = setting(

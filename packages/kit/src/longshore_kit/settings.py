@@ -23,12 +23,21 @@ from pydantic_core import PydanticUndefined
 from longshore_kit.errors import SettingsError
 
 
-def setting(meaning: str, *, unit: str, default: Any = PydanticUndefined, **limits: Any) -> Any:  # noqa: ANN401 - as pydantic's Field
+def setting(
+    meaning: str,
+    *,
+    unit: str,
+    default: Any = PydanticUndefined,  # noqa: ANN401 - as pydantic's Field
+    is_shown: bool = True,
+    **limits: Any,  # noqa: ANN401
+) -> Any:  # noqa: ANN401
     """
     One setting. `meaning` is a sentence with its reason; `unit` says how to write a value ("seconds", "true or
-    false", "glob"); without `default` the variable must be set; `limits` are pydantic's (`ge`, `le`, `pattern` …).
+    false", "glob"); without `default` the variable must be set; a wrong value is not shown where people may have put a
+    password into it; `limits` are pydantic's (`ge`, `le`, `pattern` …).
     """
-    return Field(default=default, description=meaning, json_schema_extra={"unit": unit}, **limits)
+    extra: dict[str, Any] = {"unit": unit, "shown": is_shown}
+    return Field(default=default, description=meaning, json_schema_extra=extra, **limits)
 
 
 def log_format_setting() -> Any:  # noqa: ANN401 - as `setting`
@@ -152,8 +161,9 @@ def _problem(cls: type[Settings], error: Any, given: Mapping[str, str]) -> str: 
     if error["type"] == "missing":
         return f"{name.upper()} is not set: expected {_unit(field)}. {field.description}"
     reason = str(error["msg"]).removeprefix("Value error, ")
-    if name in cls._secrets():
-        return f"{name.upper()} is set to something else than {_unit(field)} ({reason})"
+    extra = field.json_schema_extra
+    if name in cls._secrets() or not (isinstance(extra, dict) and extra.get("shown", True)):
+        return f"{name.upper()}: expected {_unit(field)} ({reason})"
     return f"{name.upper()}={given.get(name)!r}: expected {_unit(field)} ({reason})"
 
 
