@@ -1,16 +1,23 @@
 """Fetch, run, store: what the script gets, what becomes of what it makes, and what its end means."""
 
 import hashlib
+import http.client
+import http.server
 import json
 import shutil
 import signal
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
 from images.worker_script.command import COMMAND, Place
+from longshore_kit.conform import check_worker
 from support.servers.s3 import ADMIN, READER
 from support.waiting import until
 
@@ -22,6 +29,52 @@ echo x > "$OUTPUT_DIR/a/b c.txt"
 echo made 2
 """
 ODD = ("a b/c d.mp4", "動画/🎬.mp4", "-rf", "100%.txt", "new\nline.txt", "it's $(touch /tmp/hacked) `x` ${IFS}.txt")
+
+
+class _WithoutDeletion(http.server.BaseHTTPRequestHandler):
+    """A store whose deletions find it busy; anything else reaches it as it was signed."""
+
+    protocol_version = "HTTP/1.1"
+    url = ""
+
+    def do_GET(self) -> None:
+        wire = http.client.HTTPConnection(urlsplit(self.url).netloc)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        wire.request(self.command, self.path, body, dict(self.headers))
+        reply = wire.getresponse()
+        self._answer(reply.status, dict(reply.getheaders()), reply.read())
+        wire.close()
+
+    do_PUT = do_POST = do_GET  # noqa: N815 - as http.server has it
+
+    def do_DELETE(self) -> None:
+        self._answer(503, {}, b"<Error><Code>SlowDown</Code><Message>busy</Message></Error>")
+
+    def _answer(self, code: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(code)
+        for name, value in headers.items():
+            if name.lower() not in {"content-length", "transfer-encoding"}:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@contextmanager
+def without_deletion(url: str) -> Iterator[str]:
+    """The store at `url`, as one that is asked too much to delete anything; its address."""
+    handler = type("Handler", (_WithoutDeletion,), {"url": url})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def marker_of(place: Place, base: str) -> dict[str, object]:
@@ -180,6 +233,36 @@ def test_a_folder_of_results_appears_at_once(place: Place, tmp_path: Path) -> No
     ]
 
 
+def test_folders_of_results_lie_inside_one_another(place: Place, tmp_path: Path) -> None:
+    """The results of `a` are not in the way of those of `a/b`, whichever comes first."""
+    out = tmp_path / "results"
+    for key in ("a", "a/b", "a"):
+        ended = place.run(place.put(key), 'echo "$LONGSHORE_ITEM" > "$OUTPUT_DIR/name"', OUTPUT=f"{out}/{{path}}/")
+        assert ended.code == 0, ended
+    found = {path.relative_to(out).as_posix(): path.read_text() for path in out.rglob("name")}
+
+    assert found == {"a/name": "a\n", "a/b/name": "a/b\n"}
+    assert [path for path in out.rglob("*") if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        ('"$OUTPUT_DIR/_SUCCESS"', "the script made a file '_SUCCESS', which is the marker's name"),
+        ('"$OUTPUT_DIR/.longshore/x"', "the script made '.longshore/x': below .longshore results lie"),
+    ],
+)
+def test_a_script_that_makes_what_is_the_workers_own_is_told(
+    place: Place, tmp_path: Path, made: str, words: str
+) -> None:
+    """Else its file would be lost, or stand for the whole result."""
+    script = f'mkdir "$OUTPUT_DIR/.longshore"; echo 1 > {made}'
+    ended = place.run(place.put("a"), script, OUTPUT=f"{tmp_path}/results/{{path}}/")
+
+    assert (ended.code, words in ended.result) == (1, True), ended
+    assert not (tmp_path / "results/a/_SUCCESS").exists()
+
+
 def test_a_key_that_leads_out_of_the_folder_is_refused(place: Place, tmp_path: Path) -> None:
     """`..` in a key is a name to a store, and a way out to a file system."""
     ended = place.run({"url": "http://h/a/%2E%2E/%2E%2E/x"}, "true", OUTPUT=f"{tmp_path}/{{key}}/", ALLOWED_HOSTS="h")
@@ -229,6 +312,59 @@ def test_sigterm_ends_the_script_and_never_with_0(place: Place, tmp_path: Path) 
     assert (ended.code, told.exists(), place.results()) == (143, True, {})
     running = (" ".join(one.info["cmdline"] or ()) for one in psutil.process_iter(["cmdline"]))
     assert [line for line in running if str(begun) in line] == []
+
+
+def test_it_keeps_the_worker_contract(place: Place) -> None:
+    """Every rule that `longshore conform worker` tries, on a script that can be stopped in its midst."""
+    item = place.put("a.txt")
+    environ = place.environ(item, 'sleep 1; cp "$INPUT_FILE" "$OUTPUT_DIR/copy"; echo copied')
+    own = {name: value for name, value in environ.items() if not name.startswith(("WORK_ITEM", "LONGSHORE_"))}
+    results = check_worker(COMMAND, item="a.txt", data=item, environ=own)
+
+    assert [result for result in results if result.outcome == "failed"] == []
+    assert {"passed"} <= {result.outcome for result in results}
+    assert place.results()["out/a.txt/copy"] == b"hello"
+
+
+@pytest.mark.parametrize("step", ["fetch", "run", "store"])
+def test_a_step_that_is_killed_is_done_by_the_next_start(place: Place, tmp_path: Path, step: str) -> None:
+    """kill -9 at any moment leaves nothing that a second start of the same step trips over."""
+    item, work, begun = place.put("a.txt"), tmp_path / "work", tmp_path / "begun"
+    work.mkdir()
+    script = f"""
+        echo half >> "$OUTPUT_DIR/copy"; touch {begun}
+        [ -e {tmp_path}/again ] || sleep 1000
+        cp "$INPUT_FILE" "$OUTPUT_DIR/copy"
+    """
+    for word in ("fetch", "run", "store"):
+        environ = place.environ(item, script, WORK_DIR=str(work))
+        if word == step:
+            process = place.start(environ, word)
+            if word == "run":
+                until(begun.exists)
+            process.kill()
+            process.communicate()
+        (tmp_path / "again").touch()
+        ended = place.end(place.start(environ, word))
+        assert ended.code == 0, ended
+
+    assert place.results()["out/a.txt/copy"] == b"hello"
+    assert marker_of(place, "out/a.txt/")["files"] == [
+        {"name": "copy", "size": 5, "sha256": hashlib.sha256(b"hello").hexdigest()}
+    ]
+
+
+def test_an_old_marker_that_can_not_be_removed_fails_the_attempt(place: Place) -> None:
+    """A store that is away for a moment must not leave it over content that is being exchanged."""
+    item = place.put("a.txt")
+    place.run(item, 'echo 1 > "$OUTPUT_DIR/n"')
+    with without_deletion(place.store.url) as url:
+        failed = place.run(item, 'echo 2 > "$OUTPUT_DIR/n"', S3_ENDPOINT_URL=url)
+
+    assert (failed.code, "the old marker 'out/a.txt/_SUCCESS' could not be removed" in failed.result) == (1, True), (
+        failed
+    )
+    assert place.results()["out/a.txt/n"] == b"1\n"
 
 
 def test_a_large_file_takes_little_memory(place: Place, tmp_path: Path) -> None:

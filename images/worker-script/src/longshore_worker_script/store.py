@@ -72,6 +72,7 @@ def store(
     if target.bucket:
         _Upload(client(), target).run(files, marker, content)
     else:
+        _expect_none_aside(files)
         _to_folder(Path(target.base), files, marker, content)
     return len(files)
 
@@ -126,6 +127,13 @@ class _Upload:
             request()
         except STORE_ERRORS as exc:
             raise ItemFailed(f"{key!r} could not be stored in bucket {self.target.bucket!r}: {in_words(exc)}") from exc
+
+
+def _expect_none_aside(files: list[File]) -> None:
+    """What the script puts there would be removed with what lies there meanwhile, though the marker lists it."""
+    for file in files:
+        if file.name.split("/", 1)[0] == _ASIDE:
+            raise ItemFailed(f"the script made {file.name!r}: below {_ASIDE} results lie while they are stored")
 
 
 def _to_folder(folder: Path, files: list[File], marker: str, content: str) -> None:
