@@ -115,7 +115,7 @@ def _of_items(jobs: Sequence[Job]) -> Finding:
 
 def _told_of(jobs: Sequence[Job]) -> str:
     last = max(jobs, key=lambda job: job.since)
-    return f"the last: {last.item}: {' '.join(last.reason.split())}"
+    return f"the last: {last.item}: {' '.join(last.told_reason.split())}"
 
 
 def _of_version(version: str) -> Finding:

@@ -51,15 +51,16 @@ def explain_job(job: Job, now: float, retry_command: str, no_worker: str = "") -
         case State.STARTING if no_worker:
             return f"{item} is waiting to be started again{why}; {no_worker}"
         case State.RUNNING:
-            return f"{item} is running {since}, {tries}."
+            at = f"stage {job.stage}, " if job.stage else ""
+            return f"{item} is running {since}, {at}{tries}."
         case State.STARTING if job.attempt == 0:
             return f"{item} is starting {since}: its Job is made, its worker not yet up{why}."
         case State.STARTING:
             code = f" with exit code {job.exit_code}" if job.exit_code is not None else ""
-            return f"{item} is starting again {since}; {tries} ended{code}{why}."
+            return f"{item} is starting again {since}; {tries} ended{_in_stage(job)}{code}{why}."
         case State.DONE:
-            worked = duration(job.processing_seconds)
-            return f"{item} is done {since}, after {worked} of work in {_count(job.attempt, 'attempt')}{why}."
+            work = f"{duration(job.processing_seconds)} of work in {_count(job.attempt, 'attempt')}"
+            return f"{item} is done {since}, after {work}{_stage_times(job)}{why}."
         case _:
             return f"{item} failed {since} {explain_failure(job)}. Once mended: {retry_command}"
 
@@ -67,6 +68,7 @@ def explain_job(job: Job, now: float, retry_command: str, no_worker: str = "") -
 def explain_failure(job: Job) -> str:
     """How a failed item's work ended, without its name and time: `after 3 attempts, exit code 1: disk full`."""
     tried = f"after {_count(job.attempt, 'attempt')}" if job.attempt else "before its first attempt"
+    tried += _in_stage(job)
     # A worker without a word has its exit code for a reason.
     is_told = job.exit_code is None or job.reason.startswith(f"exit code {job.exit_code},")
     code = "" if is_told else f", exit code {job.exit_code}"
@@ -91,6 +93,16 @@ def explain_waiting(item: str, line: Line) -> str:
         place = f"{_count(line.ahead, 'item')} ahead of it" if line.ahead else "it is next"
         return f"{safe(item)} is waiting: all {line.limit} workers are busy (scaling.max), {place}."
     return f"{safe(item)} is waiting: it is about to be started."
+
+
+def _in_stage(job: Job) -> str:
+    return f" in stage {job.stage}" if job.stage else ""
+
+
+def _stage_times(job: Job) -> str:
+    """` (detect 0.3 s, blur 1.2 s)`, of a chain."""
+    times = ", ".join(f"{name} {duration(seconds)}" for name, seconds in job.stage_seconds)
+    return f" ({times})" if times else ""
 
 
 def _last_words(text: str) -> str:

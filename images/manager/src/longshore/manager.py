@@ -401,11 +401,11 @@ class Manager:
         log = self._log.bind(item=job.item, job=job.name)
         match job.state:
             case State.FAILED:
-                log.warning("item failed", reason=job.reason, attempts=job.attempt)
+                log.warning("item failed", reason=job.told_reason, attempts=job.attempt)
             case State.DONE:
                 log.info("item done", seconds=round(job.processing_seconds, 1))
             case State.STARTING if job.attempt:
-                log.info("item's attempt ended", attempt=job.attempt, exit_code=job.exit_code, reason=job.reason)
+                log.info("item's attempt ended", attempt=job.attempt, exit_code=job.exit_code, reason=job.told_reason)
             case State.STARTING:
                 log.info("item starting")
             case _:

@@ -43,8 +43,22 @@ class Job:
     """The last attempt's exit code, if one ended by itself."""
     processing_seconds: float = 0.0
     """What its workers took so far, all attempts, queueing excluded."""
+    stage: str = ""
+    """Of a chain of containers: the stage that runs, or with which the last attempt ended; else empty."""
+    stage_seconds: tuple[tuple[str, float], ...] = ()
+    """What each stage of the last attempt took, by its name, in their order; of those that have ended."""
     deleting: bool = False
     """It is being deleted; its name is taken until its worker is gone."""
+
+    @property
+    def told_reason(self) -> str:
+        """Its reason, with the stage that gave it."""
+        return f"stage {self.stage}: {self.reason}" if self.stage and self.reason and self.is_trouble else self.reason
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether its reason is one for having failed, or for having to start again."""
+        return self.state in {State.STARTING, State.FAILED}
 
     @property
     def is_live(self) -> bool:
@@ -77,7 +91,9 @@ class Record:
 
 def record_of(job: Job) -> Record:
     """The entry that outlives a finished Job; of a result nothing is kept, of a failure its reason."""
-    return Record(item=job.item, state=job.state, at=job.since, reason=job.reason if job.state is State.FAILED else "")
+    return Record(
+        item=job.item, state=job.state, at=job.since, reason=job.told_reason if job.state is State.FAILED else ""
+    )
 
 
 def changes(before: Jobs, after: Jobs) -> list[Job]:

@@ -35,7 +35,7 @@ class Row:
 
 def rows_of(survey: Survey) -> list[Row]:
     """Every item that is listed or kept, the lively ones first, then by name."""
-    rows = [Row(job.item, job.state, job.since, job.attempt, job.reason, job.name) for job in survey.jobs.values()]
+    rows = [Row(job.item, job.state, job.since, job.attempt, job.told_reason, job.name) for job in survey.jobs.values()]
     names = survey.items.names if survey.items else ()
     rows += [
         Row(record.item, record.state, record.at, 0, record.reason, "")

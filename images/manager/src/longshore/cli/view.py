@@ -53,7 +53,7 @@ class Ending:
     def of(cls, survey: Survey, engine: Engine) -> Self:
         """As it is now, after the last tick's actions."""
         now = Survey(survey.items, engine.jobs(), survey.records)
-        failed = {job.item: job.reason for job in now.jobs.values() if job.state is State.FAILED}
+        failed = {job.item: job.told_reason for job in now.jobs.values() if job.state is State.FAILED}
         failed |= {record.item: record.reason for record in now.records.named.values() if record.state is State.FAILED}
         return cls(now.counts(), failed)
 
@@ -94,7 +94,8 @@ class JsonView(View):
                     "state": job.state,
                     "attempt": job.attempt,
                     "seconds": job.processing_seconds,
-                    "reason": job.reason,
+                    "reason": job.told_reason,
+                    **({"stage": job.stage, "stage_seconds": dict(job.stage_seconds)} if job.stage else {}),
                 }
             )
 
@@ -211,7 +212,8 @@ class LiveView(View):
         now = time.time()
         for job in jobs[:_ROWS]:
             words = self._words.get(job.item) or job.reason
-            state = f"{job.state} {job.attempt}/{job.attempts}" if job.attempt > 1 else str(job.state)
+            state = job.stage if job.stage and job.state is State.RUNNING else str(job.state)
+            state = f"{state} {job.attempt}/{job.attempts}" if job.attempt > 1 else state
             table.add_row(
                 Text(safe(job.item)),
                 Text(state, style=COLOURS[job.state]),
@@ -229,14 +231,19 @@ def _line(job: Job) -> str:
         case State.DONE:
             return f"done      {item}  {duration(job.processing_seconds)}"
         case State.FAILED:
-            return f"failed    {item}  {_last_line(job.reason)}"
+            return f"failed    {item}  {_at_stage(job)}{_last_line(job.reason)}"
         case State.STARTING if job.reason:
             return (
-                f"{job.state:<9} {item}  again, after attempt {job.attempt} of {job.attempts}: {_last_line(job.reason)}"
+                f"{job.state:<9} {item}  again, after attempt {job.attempt} of {job.attempts}: "
+                f"{_at_stage(job)}{_last_line(job.reason)}"
             )
         case _:
             again = f"  attempt {job.attempt} of {job.attempts}" if job.attempt > 1 else ""
             return f"{job.state:<9} {item}{again}"
+
+
+def _at_stage(job: Job) -> str:
+    return f"stage {job.stage}: " if job.stage else ""
 
 
 def _summary(found: Mapping[str, int], pending: int = 0) -> str:

@@ -73,8 +73,11 @@ class Engine(Protocol):
             EngineError: could not look; safe to retry.
         """
 
-    def log(self, job: Job) -> str:
-        """The end of what the Job's last worker wrote, 64 KiB at most; empty if nothing is kept."""
+    def log(self, job: Job, stage: str = "") -> str:
+        """
+        The end of what the Job's last worker wrote, 64 KiB at most; empty if nothing is kept. Of a chain, what `stage`
+        wrote; without one, what `job.stage` did.
+        """
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """

@@ -216,7 +216,7 @@ class ProcessEngine:
         elif job.is_live and job.name not in self._supervisors and _is_free(self._folder(job.name)):
             self._supervise(job.name)
 
-    def log(self, job: Job) -> str:
+    def log(self, job: Job, stage: str = "") -> str:  # noqa: ARG002 - it has no stages yet
         """As `Engine.log`: of a worker that runs, and of a failed one."""
         try:
             with (self._folder(job.name) / LOG).open("rb") as file:

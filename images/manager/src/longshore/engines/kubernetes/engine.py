@@ -191,7 +191,7 @@ class KubernetesEngine:
                     troubles.append(f"Job {name}: {exc}")
         return troubles
 
-    def log(self, job: Job) -> str:
+    def log(self, job: Job, stage: str = "") -> str:
         """As `Engine.log`: of the Job's last pod, its end."""
         pods = sorted(self._pods_by_job().get(job.uid, ()), key=lambda pod: pod.metadata.creation_timestamp)
         if not pods:
@@ -199,7 +199,11 @@ class KubernetesEngine:
         path = f"{self._path('v1', 'pods')}/{pods[-1].metadata.name}/log"
         text = b""
         for lines in _LOG_LINES:
-            query = {"container": CONTAINER, "tailLines": str(lines), "limitBytes": str(_LOG_READ_BYTES)}
+            query = {
+                "container": stage or job.stage or CONTAINER,
+                "tailLines": str(lines),
+                "limitBytes": str(_LOG_READ_BYTES),
+            }
             try:
                 text = self._api.get(path, query)
             except (NotThere, Invalid):
