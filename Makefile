@@ -59,7 +59,7 @@ cluster-up: env ## Start a real Kubernetes on this machine, and print its KUBECO
 cluster-down: env ## Stop it.
 	@PYTHONPATH=tests $(RUN)/python -m support.cluster.cluster down
 
-IMAGES := manager ambassador-nfs ambassador-s3 ambassador-redis ambassador-kafka worker-ffmpeg worker-script
+IMAGES := manager ambassador-nfs ambassador-s3 ambassador-redis ambassador-kafka worker-ffmpeg worker-script multi-worker
 REGISTRY ?=
 TAG ?= 0.1.0
 BASE_IMAGE ?= python:3.13-slim-trixie

@@ -9,12 +9,12 @@ import pytest
 from longshore.list_ambassador import ListSettings
 from longshore.queuefile import parse
 from longshore.service import ManagerSettings
-from longshore.sources import variable_text, volume_variable
 from longshore_ambassador_kafka.settings import KafkaSettings
 from longshore_ambassador_nfs.settings import NfsSettings
 from longshore_ambassador_redis.settings import RedisSettings
 from longshore_ambassador_s3.settings import S3SourceSettings
 from longshore_kit.ambassador import AmbassadorSettings
+from longshore_kit.programs import variable_text, volume_variable
 from longshore_kit.s3 import S3Settings
 from longshore_kit.settings import Settings
 from longshore_worker_ffmpeg.settings import FfmpegSettings

@@ -115,13 +115,12 @@ def test_what_the_manager_owns_can_not_be_laid_over() -> None:
     """Each owned field is refused by name, with what decides it instead."""
     template = {
         "metadata": {"name": "x", "annotations": {"longshore.dev/item": "y"}},
-        "spec": {"activeDeadlineSeconds": 1, "containers": [{"name": "worker", "args": []}]},
+        "spec": {"activeDeadlineSeconds": 1},
     }
 
     assert problems(template) == [
         "metadata.name can't be set here: the item decides it",
         "spec.activeDeadlineSeconds can't be set here: set retry.deadlineSeconds",
-        "spec.containers.worker.args can't be set here: set worker.args",
         "metadata.annotations.longshore.dev/item can't be set here: longshore.dev/ is the manager's",
     ]
 
@@ -135,3 +134,70 @@ def test_a_sample_item_fills_every_reference() -> None:
     assert bundle.job["spec"]["template"]["spec"]["containers"][0]["command"] == [
         "x", '{"a":{"b":"sample"}}', "sample", "sample", "sample",
     ]  # fmt: skip
+
+
+STAGES = [
+    {
+        "name": "find",
+        "image": "finder:1",
+        "volumes": ["media"],
+        "item": {"photo": "${MEDIA_PATH}/${item.path}", "boxes": "${work}/boxes.json", "least": "${item.size}"},
+        "resources": {"requests": {"cpu": 1}},
+    },
+    {
+        "name": "blur",
+        "image": "blurrer:2",
+        "command": ["blur", "${work}/boxes.json", "${THUMBS_PATH}/${item.path}"],
+        "volumes": ["thumbs"],
+        "env": {"RADIUS": 9},
+        "existingSecret": "store",
+    },
+]
+
+
+def test_the_job_of_a_chain_is_one_pod_of_all_stages(golden: SnapshotAssertion) -> None:
+    """The adapter and all stages but the last are init containers; the last is the container; each has its own item."""
+    worker = {"stages": STAGES, "podTemplate": {"spec": {"containers": [{"name": "blur", "tty": True}]}}}
+    queue = queue_with(name="blur", volumes=VOLUMES, worker=worker)
+
+    assert bundle_for(queue, item_named("a$b.jpg", {"path": "a$b.jpg", "size": 3}), LAYOUT).job == golden
+
+
+def test_a_chain_on_a_machine_lies_in_the_jobs_own_folder() -> None:
+    """Where everything sees one file system, each stage's item file is where the adapter writes it."""
+    layout = Layout(
+        item_folder="/jobs/j/files",
+        result_file="/jobs/j/files/result",
+        mounts=dict.fromkeys(VOLUMES, "/v"),
+        working_folder="/q",
+        work_folder="/jobs/j/files/work",
+        stages_folder="/jobs/j/files/stages",
+    )
+    queue = queue_with(volumes=VOLUMES, worker={"stages": STAGES})
+    pod = bundle_for(queue, item_named("a", {"path": "a", "size": 1}), layout).job["spec"]["template"]["spec"]
+    files = [
+        {one["name"]: one["value"] for one in container["env"]}["WORK_ITEM_FILE"]
+        for container in (*pod["initContainers"], *pod["containers"])
+    ]
+
+    assert files == [
+        "/jobs/j/files/item.json",
+        *(f"/jobs/j/files/stages/{name}/item.json" for name in ("find", "blur")),
+    ]
+
+
+def test_a_stages_own_reference_to_nothing_fails_the_item_before_it_starts() -> None:
+    """What the manager fills itself it knows at once; the items of stages are the adapter's."""
+    stages = [STAGES[0], {"name": "blur", "image": "x", "args": ["${item.nope}"]}]
+    job = bundle_for(queue_with(volumes=VOLUMES, worker={"stages": stages}), item_named("a"), LAYOUT).job
+
+    assert job["metadata"]["annotations"]["longshore.dev/refused"] == (
+        "${item.nope}: the item has no such value; its data has path"
+    )
+
+
+def test_a_sample_item_fills_a_chain_too() -> None:
+    """Every value that a stage, or its item, refers to."""
+    queue = queue_with(volumes=VOLUMES, worker={"stages": STAGES})
+
+    assert sample_item(queue.spec.worker).data == {"path": "sample", "size": "sample"}

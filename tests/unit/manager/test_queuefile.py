@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from longshore.queuefile import json_schema, load, parse
-from longshore.sources import Source, source_variables, variable_text, volume_variable
+from longshore.sources import Source, source_variables
 from longshore_ambassador_nfs.settings import NfsSettings
 from longshore_kit.errors import SettingsError
+from longshore_kit.programs import variable_text, volume_variable
 
 GOOD = """\
 queue: {name: thumbs}
@@ -84,7 +85,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("- a", "expected the keys source and worker, found a list"),
+        ("- a", "a queue needs the keys source and worker; found a list"),
         ("", "is empty: a queue needs the keys source and worker"),
         ("a: [", "no valid YAML"),
         ("a: 1\na: 2", "the key 'a' stands twice"),
@@ -231,3 +232,96 @@ def test_every_setting_of_the_file_is_one_of_the_ambassador() -> None:
     variables = source_variables(source, {"media": "/media"})
 
     assert {name.lower() for name in variables} - set(NfsSettings.model_fields) == set()
+
+
+CHAIN = """volumes:
+  photos: {hostPath: {path: p}}
+source: {kind: nfs, volumes: [photos]}
+worker:
+  stages:
+    - name: find
+      image: finder
+      volumes: [photos]
+      item: {photo: "${PHOTOS_PATH}/${item.path}", boxes: "${work}/boxes.json", deep: [{n: "${item.n}"}]}
+    - name: blur
+      image: blurrer
+      args: ["${work}/boxes.json", "${name}"]
+"""
+
+
+def test_a_chain_of_stages_is_read() -> None:
+    """Each stage is a worker like any other, and its item a template of any JSON."""
+    stages = parse(CHAIN).worker.stages
+
+    assert [(stage.name, stage.image, stage.item) for stage in stages] == [
+        (
+            "find",
+            "finder",
+            {"photo": "${PHOTOS_PATH}/${item.path}", "boxes": "${work}/boxes.json", "deep": [{"n": "${item.n}"}]},
+        ),
+        ("blur", "blurrer", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("name: blur", "name: find", "f:10: worker.stages[1].name: there is a stage 'find' before it already"),
+        (
+            "name: blur",
+            "name: Blur",
+            "f:10: worker.stages[1].name: use small letters, digits and inner dashes, 40 at most, and a letter first",
+        ),
+        (
+            "name: blur",
+            "name: multi-worker",
+            "f:10: worker.stages[1].name: 'multi-worker' is one of Longshore's own names: call it otherwise",
+        ),
+        ("- name: blur\n      image", "- image", "f:10: worker.stages[1].name: is missing"),
+        (
+            "image: blurrer",
+            "env: {A: b}",
+            "f:10: worker.stages[1]: set image, or command to run a program of this machine",
+        ),
+        ("image: blurrer", "imag: b", "f:11: worker.stages[1].imag: no such key; did you mean 'image'?"),
+        (
+            "      volumes: [photos]\n",
+            "",
+            (
+                "f:8: worker.stages[0].item.photo: ${PHOTOS_PATH} is neither ${item.…}, ${name}, ${work} nor the "
+                "folder of a volume in its own volumes; write $${PHOTOS_PATH} for the text itself"
+            ),
+        ),
+        (
+            "${item.n}",
+            "${itm.n}",
+            (
+                "f:9: worker.stages[0].item.deep[0].n: ${itm.n} is neither ${item.…}, ${name}, ${work} nor the "
+                "folder of a volume in its own volumes; write $${itm.n} for the text itself"
+            ),
+        ),
+        ("volumes: [photos]\n      item", "volumes: [photo]\n      item", None),
+        ('n: "${item.n}"', "n: .nan", "f:9: worker.stages[0].item: Out of range float values are not JSON compliant"),
+        (
+            "  stages:",
+            "  image: x\n  stages:",
+            "f:4: worker: image can't be set beside stages: each stage has its own",
+        ),
+        (
+            "volumes:\n",
+            "volumes:\n  work: {hostPath: {path: w}}\n",
+            "f:2: volumes.work: ${work} is the folder that stages share: call this volume otherwise",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_chain_is_told_with_its_place(old: str, new: str, message: str | None) -> None:
+    """A name that stands twice or can be none, a reference to nothing, a volume that is not there, two workers."""
+    assert old in CHAIN
+    with pytest.raises(SettingsError) as caught:
+        parse(CHAIN.replace(old, new), "f")
+
+    lines = str(caught.value).splitlines()
+    if message is None:
+        assert lines[0] == "f:8: worker.stages[0].volumes[0]: there is no volume 'photo'; did you mean 'photos'?"
+    else:
+        assert lines == [message]

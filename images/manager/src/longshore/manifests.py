@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from longshore import names
-from longshore.podtemplate import CONTAINER, ITEM_FOLDER, ITEM_VOLUME, overlay
+from longshore.podtemplate import CONTAINER, ITEM_FOLDER, ITEM_VOLUME, WORK_VOLUME, overlay
 from longshore.queuefile import Queue, Volume, Worker
-from longshore.references import fill, references
-from longshore.sources import variable_text, volume_variable
 from longshore_kit import contract
+from longshore_kit.chain import CHAIN_VARIABLE, Chain, Link
 from longshore_kit.contract import Item
 from longshore_kit.errors import ItemRejected
+from longshore_kit.programs import ADAPTER, WORK, Program, Stage, variable_text, volume_variable
+from longshore_kit.references import fill, references, texts_in
 
 Manifest: TypeAlias = dict[str, Any]
 """A Kubernetes object, as its JSON."""
@@ -31,6 +32,8 @@ PENDING_ANNOTATION: Final = "longshore.dev/pending-seconds"
 """How long its worker may take to start: the Job's own, so that a changed queue file leaves it as it is."""
 PAYLOAD_ANNOTATION: Final = "longshore.dev/payload"
 """On a Job whose item's data is in an object of its own: which, as Kind/name."""
+STAGES_ANNOTATION: Final = "longshore.dev/stages"
+"""On the Job of a chain: the containers that do its work, in their order, with commas."""
 QUEUE_LABEL: Final = "longshore.dev/queue"
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 ITEM_FILE: Final = "item.json"
@@ -46,7 +49,7 @@ _REASON_MAX: Final = 1024
 SCRIPT_VARIABLE: Final = "SCRIPT"
 """Where worker-script finds `worker.script`."""
 SHIPPED_PREFIX: Final = "longshore/"
-SHIPPED_IMAGES: Final = ("worker-ffmpeg", "worker-script")
+SHIPPED_IMAGES: Final = ("worker-ffmpeg", "worker-script", ADAPTER)
 """Images of this repository that a queue file may name by their short names."""
 
 
@@ -60,6 +63,14 @@ class Layout:
     """Each volume's folder, by the volume's name."""
     working_folder: str | None = None
     """None: as the image says."""
+    work_folder: str = f"/{WORK}"
+    """What the stages of a chain share."""
+    stages_folder: str = "/stages"
+    """Where the adapter writes each stage's item file, in a folder of the stage's name."""
+
+    def item_folder_of(self, stage: str) -> str:
+        """Where a stage finds its item file: a container shows it where any worker has it."""
+        return f"{self.stages_folder}/{stage}" if self.working_folder else ITEM_FOLDER
 
 
 @dataclass(frozen=True)
@@ -98,15 +109,18 @@ def refused_bundle(queue: Queue, item_name: str, reason: str) -> Bundle:
     """A Job that is suspended for good and carries `reason`; engines show it as failed and never start it."""
     job = _job(queue, item_name, {"spec": {"restartPolicy": "Never", "containers": [{"name": CONTAINER}]}})
     job["spec"]["suspend"] = True
-    job["spec"]["template"]["spec"]["containers"][0]["image"] = image_reference(queue.spec.worker.image) or CONTAINER
+    program = queue.spec.worker.programs[-1]
+    job["spec"]["template"]["spec"]["containers"][0]["image"] = image_reference(program.image) or CONTAINER
     job["metadata"]["annotations"][REFUSED_ANNOTATION] = reason[:_REASON_MAX]
     return Bundle(job)
 
 
 def sample_item(worker: Worker) -> Item:
     """An item that has every value the worker refers to: for looking at a queue's Job before there is an item."""
-    texts = (*worker.command, *worker.args, *(str(value) for value in worker.env.values()))
-    paths = [path.removeprefix("item.").split(".") for text in texts for path in references(text)]
+    texts = [text for program in worker.programs for _, text in program.texts()]
+    texts += [text for stage in worker.stages for _, text in texts_in(stage.item or {})]
+    found = [path for text in texts for path in references(text) if path.startswith("item.")]
+    paths = [path.removeprefix("item.").split(".") for path in found]
     data: dict[str, Any] = {}
     # The deepest first: with ${item.meta.title}, ${item.meta} is an object.
     for *steps, last in sorted(paths, key=len, reverse=True):
@@ -185,6 +199,7 @@ def _payload(kind: str, name: str, job: Manifest, data: str) -> Manifest | None:
 
 
 def _job(queue: Queue, item_name: str, template: Manifest) -> Manifest:
+    stages = [stage.name for stage in queue.spec.worker.stages]
     labels = {MANAGED_BY_LABEL: "longshore", QUEUE_LABEL: queue.name}
     template = overlay(template, {"metadata": {"labels": labels}})
     return {
@@ -197,6 +212,7 @@ def _job(queue: Queue, item_name: str, template: Manifest) -> Manifest:
                 ITEM_ANNOTATION: item_name,
                 DIGEST_ANNOTATION: names.item_digest(queue.name, item_name),
                 PENDING_ANNOTATION: str(queue.spec.retry.pending_seconds),
+                **({STAGES_ANNOTATION: ",".join([ADAPTER, *stages])} if stages else {}),
             },
         },
         "spec": {
@@ -210,7 +226,8 @@ def _job(queue: Queue, item_name: str, template: Manifest) -> Manifest:
                     {
                         "action": "FailJob",
                         "onExitCodes": {
-                            "containerName": CONTAINER,
+                            # Without a name it is any container's: whichever stage refuses the item.
+                            **({} if stages else {"containerName": CONTAINER}),
                             "operator": "In",
                             "values": [int(code) for code in contract.NO_RETRY],
                         },
@@ -226,6 +243,8 @@ def _job(queue: Queue, item_name: str, template: Manifest) -> Manifest:
 
 def _template(queue: Queue, item: Item, layout: Layout, *, item_volume: Manifest) -> Manifest:
     worker, volumes = queue.spec.worker, queue.spec.volumes
+    *before, last = _Containers(queue, item, layout).all()
+    shared = [WORK_VOLUME, *(_stage_volume(stage) for stage in worker.stages)] if worker.stages else []
     return {
         "spec": {
             "restartPolicy": "Never",
@@ -234,64 +253,108 @@ def _template(queue: Queue, item: Item, layout: Layout, *, item_volume: Manifest
             # Workers talk to no API server, and a namespace's services are none of their business.
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "containers": [_container(queue, item, layout)],
-            "volumes": [item_volume, *(_volume(name, volumes[name], layout) for name in worker.volumes)],
+            **({"initContainers": before} if before else {}),
+            "containers": [last],
+            "volumes": [
+                item_volume,
+                *({"name": name, "emptyDir": {}} for name in shared),
+                *(_volume(name, volumes[name], layout) for name in worker.all_volumes),
+            ],
         }
     }
 
 
-def _container(queue: Queue, item: Item, layout: Layout) -> Manifest:
-    worker = queue.spec.worker
-    folders = {volume_variable(name): layout.mounts[name] for name in worker.volumes}
-    container: Manifest = {"name": CONTAINER}
-    if worker.image:
-        container["image"] = image_reference(worker.image)
-    if worker.command:
-        container["command"] = [fill(text, item, folders) for text in worker.command]
-    if worker.args:
-        container["args"] = [fill(text, item, folders) for text in worker.args]
-    if layout.working_folder:
-        container["workingDir"] = layout.working_folder
-    container["env"] = [
-        {"name": name, "value": value} for name, value in _variables(queue, item, layout, folders).items()
-    ]
-    if worker.existing_secret:
-        container["envFrom"] = [{"secretRef": {"name": worker.existing_secret}}]
-    if worker.resources:
-        container["resources"] = {
-            kind: {name: variable_text(amount) for name, amount in amounts.items()}
-            for kind, amounts in worker.resources.items()
+@dataclass(frozen=True)
+class _Containers:
+    """What runs for one item, in order: the worker, or the adapter and the stages."""
+
+    queue: Queue
+    item: Item
+    layout: Layout
+
+    def all(self) -> Iterator[Manifest]:
+        """Each of them; the last one is the pod's container."""
+        worker, layout = self.queue.spec.worker, self.layout
+        own: Manifest = {"name": ITEM_VOLUME, "mountPath": layout.item_folder, "readOnly": True}
+        if not worker.stages:
+            yield self._container(CONTAINER, worker, layout.item_folder, [own])
+            return
+        work: Manifest = {"name": WORK_VOLUME, "mountPath": layout.work_folder}
+        yield self._adapter([own, work])
+        for stage in worker.stages:
+            folder = layout.item_folder_of(stage.name)
+            items: Manifest = {"name": _stage_volume(stage), "mountPath": folder, "readOnly": True}
+            yield self._container(stage.name, stage, folder, [items, work])
+
+    def _adapter(self, mounts: Sequence[Manifest]) -> Manifest:
+        """What comes before the first stage: it makes each stage's item file of the item's own."""
+        stages, layout = self.queue.spec.worker.stages, self.layout
+        links = tuple(Link(stage.name, self._folders(stage), stage.item) for stage in stages)
+        chain = Chain(work_folder=layout.work_folder, stages_folder=layout.stages_folder, links=links)
+        items = [
+            {"name": _stage_volume(stage), "mountPath": f"{layout.stages_folder}/{stage.name}"} for stage in stages
+        ]
+        program = Program.model_validate({"image": ADAPTER, "args": ["prepare"]})
+        container = self._container(ADAPTER, program, layout.item_folder, [*mounts, *items])
+        container["env"].append({"name": CHAIN_VARIABLE, "value": chain.as_text().replace("$", "$$")})
+        return container
+
+    def _folders(self, program: Program) -> dict[str, str]:
+        """Its volumes' folders, by the variables that name them."""
+        return {volume_variable(name): self.layout.mounts[name] for name in program.volumes}
+
+    def _container(self, name: str, program: Program, item_folder: str, mounts: Sequence[Manifest]) -> Manifest:
+        layout, folders = self.layout, self._folders(program)
+        if isinstance(program, Stage):
+            folders[volume_variable(WORK)] = layout.work_folder
+        known = folders | ({WORK: layout.work_folder} if isinstance(program, Stage) else {})
+        container: Manifest = {"name": name}
+        if program.image:
+            container["image"] = image_reference(program.image)
+        if program.command:
+            container["command"] = [fill(text, self.item, known) for text in program.command]
+        if program.args:
+            container["args"] = [fill(text, self.item, known) for text in program.args]
+        if layout.working_folder:
+            container["workingDir"] = layout.working_folder
+        variables = self._contract_variables(item_folder)
+        variables |= {variable: folder.replace("$", "$$") for variable, folder in folders.items()}
+        if program.script:
+            # A shell's own ${…} and $(…) stay: what items hold is in files and variables, never in the text.
+            variables[SCRIPT_VARIABLE] = program.script.replace("$", "$$")
+        variables |= {key: fill(variable_text(value), self.item, known) for key, value in program.env.items()}
+        container["env"] = [{"name": key, "value": value} for key, value in variables.items()]
+        if program.existing_secret:
+            container["envFrom"] = [{"secretRef": {"name": program.existing_secret}}]
+        if program.resources:
+            container["resources"] = {
+                kind: {resource: variable_text(amount) for resource, amount in amounts.items()}
+                for kind, amounts in program.resources.items()
+            }
+        container["volumeMounts"] = [*mounts, *self._mounts(program)]
+        container["terminationMessagePath"] = layout.result_file
+        # A worker that knows nothing of Longshore leaves its last lines as the reason.
+        container["terminationMessagePolicy"] = "FallbackToLogsOnError"
+        return container
+
+    def _contract_variables(self, item_folder: str) -> dict[str, str]:
+        return {
+            contract.ITEM_FILE_VARIABLE: f"{item_folder}/{ITEM_FILE}".replace("$", "$$"),
+            contract.ITEM_NAME_VARIABLE: self.item.name.replace("$", "$$"),
+            contract.QUEUE_VARIABLE: self.queue.name,
+            contract.RESULT_FILE_VARIABLE: self.layout.result_file.replace("$", "$$"),
         }
-    container["volumeMounts"] = [
-        {"name": ITEM_VOLUME, "mountPath": layout.item_folder, "readOnly": True},
-        *_mounts(queue, layout),
-    ]
-    container["terminationMessagePath"] = layout.result_file
-    # A worker that knows nothing of Longshore leaves its last lines as the reason.
-    container["terminationMessagePolicy"] = "FallbackToLogsOnError"
-    return container
+
+    def _mounts(self, program: Program) -> Iterator[Manifest]:
+        for name in program.volumes:
+            mount: Manifest = {"name": name, "mountPath": self.layout.mounts[name]}
+            if self.queue.spec.volumes[name].read_only:
+                mount["readOnly"] = True
+            yield mount
 
 
-def _variables(queue: Queue, item: Item, layout: Layout, folders: Mapping[str, str]) -> dict[str, str]:
-    own = {
-        contract.ITEM_FILE_VARIABLE: f"{layout.item_folder}/{ITEM_FILE}".replace("$", "$$"),
-        contract.ITEM_NAME_VARIABLE: item.name.replace("$", "$$"),
-        contract.QUEUE_VARIABLE: queue.name,
-        contract.RESULT_FILE_VARIABLE: layout.result_file.replace("$", "$$"),
-        **{name: folder.replace("$", "$$") for name, folder in folders.items()},
-    }
-    if queue.spec.worker.script:
-        # A shell's own ${…} and $(…) stay as they are: what items hold is in files and variables, never in the text.
-        own[SCRIPT_VARIABLE] = queue.spec.worker.script.replace("$", "$$")
-    return own | {name: fill(variable_text(value), item, folders) for name, value in queue.spec.worker.env.items()}
-
-
-def _mounts(queue: Queue, layout: Layout) -> Iterator[Manifest]:
-    for name in queue.spec.worker.volumes:
-        mount: Manifest = {"name": name, "mountPath": layout.mounts[name]}
-        if queue.spec.volumes[name].read_only:
-            mount["readOnly"] = True
-        yield mount
+def _stage_volume(stage: Stage) -> str:
+    return f"{ITEM_VOLUME}-{stage.name}"
 
 
 def _volume(name: str, volume: Volume, layout: Layout) -> Manifest:

@@ -7,11 +7,15 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from longshore_kit.programs import ADAPTER
+
 CONTAINER: Final = "worker"
-"""The name of the worker's container in its pod."""
+"""The name of the worker's container in its pod; in a chain each container is called as its stage."""
 ITEM_VOLUME: Final = "longshore-item"
 ITEM_FOLDER: Final = "/longshore"
 """Where a container has the item's file."""
+WORK_VOLUME: Final = "longshore-work"
+"""What the stages of a chain share."""
 
 # What a podTemplate may not say, each with what decides it instead.
 _OWNED: Final[Mapping[tuple[str, ...], str]] = {
@@ -20,14 +24,15 @@ _OWNED: Final[Mapping[tuple[str, ...], str]] = {
     ("metadata", "namespace"): "the release decides it",
     ("spec", "restartPolicy"): "retry.attempts decides",
     ("spec", "activeDeadlineSeconds"): "set retry.deadlineSeconds",
-    ("spec", "containers", CONTAINER, "image"): "set worker.image",
-    ("spec", "containers", CONTAINER, "command"): "set worker.command",
-    ("spec", "containers", CONTAINER, "args"): "set worker.args",
-    ("spec", "containers", CONTAINER, "env"): "set worker.env",
-    ("spec", "containers", CONTAINER, "terminationMessagePath"): "the worker contract decides it",
-    ("spec", "containers", CONTAINER, "terminationMessagePolicy"): "the worker contract decides it",
-    ("spec", "containers", CONTAINER, "volumeMounts", ITEM_VOLUME): "the item's file lies there",
     ("spec", "volumes", ITEM_VOLUME): "the item's file lies there",
+}
+_OWNED_OF_CONTAINER: Final[Mapping[str, str]] = {
+    "image": "set {program}.image",
+    "command": "set {program}.command",
+    "args": "set {program}.args",
+    "env": "set {program}.env",
+    "terminationMessagePath": "the worker contract decides it",
+    "terminationMessagePolicy": "the worker contract decides it",
 }
 
 # Lists whose entries Kubernetes tells apart by something else than their names, and lists whose entries must have
@@ -44,11 +49,9 @@ def problems(template: Mapping[str, Any]) -> list[str]:
     found = [(path, why) for path, why in _OWNED.items() if _holds(template, path)]
     lines = [f"{'.'.join(path)} can't be set here: {why}" for path, why in found]
     lines += [
-        f"spec.containers.{entry['name']}.volumeMounts: "
-        f"nothing can be mounted over {ITEM_FOLDER}: the item's file lies there"
-        for entry in template.get("spec", {}).get("containers", [])
-        for mount in entry.get("volumeMounts") or []
-        if f"{mount.get('mountPath', '').rstrip('/')}/".startswith(f"{ITEM_FOLDER}/")
+        f"spec.volumes.{entry['name']} can't be set here: volumes called longshore-… are the manager's"
+        for entry in template.get("spec", {}).get("volumes", [])
+        if str(entry["name"]).startswith("longshore-") and entry["name"] != ITEM_VOLUME
     ]
     metadata = template.get("metadata", {})
     lines += [
@@ -58,6 +61,34 @@ def problems(template: Mapping[str, Any]) -> list[str]:
         if str(key).startswith("longshore.dev/")
     ]
     return lines
+
+
+def container_problems(template: Mapping[str, Any], stages: Sequence[str]) -> Iterator[str]:
+    """What a podTemplate says of the containers that run the worker, or each stage of a chain, and may not."""
+    ours = {("initContainers", ADAPTER): ""} if stages else {("containers", CONTAINER): "worker"}
+    for index, stage in enumerate(stages):
+        ours["containers" if index == len(stages) - 1 else "initContainers", stage] = f"worker.stages[{index}]"
+    for group in ("initContainers", "containers"):
+        for entry in template.get("spec", {}).get(group, []):
+            name = entry["name"]
+            if (group, name) in ours:
+                yield from _owned_in(entry, f"spec.{group}.{name}", ours[group, name])
+            elif stages and "image" not in entry:
+                named = ", ".join(f"{where}.{name}" for where, name in ours)
+                yield f"spec.{group}.{name}: there is no such container; there are {named}"
+
+
+def _owned_in(entry: Mapping[str, Any], place: str, program: str) -> Iterator[str]:
+    for key, why in _OWNED_OF_CONTAINER.items():
+        if key in entry:
+            said = why.format(program=program) if program or "{" not in why else "the chart decides it"
+            yield f"{place}.{key} can't be set here: {said}"
+    for mount in entry.get("volumeMounts") or []:
+        path = f"{mount.get('mountPath', '').rstrip('/')}/"
+        if mount.get("name") == ITEM_VOLUME:
+            yield f"{place}.volumeMounts.{ITEM_VOLUME} can't be set here: the item's file lies there"
+        elif path.startswith(f"{ITEM_FOLDER}/"):
+            yield f"{place}.volumeMounts: nothing can be mounted over {ITEM_FOLDER}: the item's file lies there"
 
 
 def _shape_problems(template: Mapping[str, Any]) -> Iterator[str]:

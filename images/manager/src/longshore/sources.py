@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, Field, model_validator
 
-Scalar: TypeAlias = str | bool | int | float
+from longshore_kit.programs import Model, Scalar, upper_snake, variable_text, volume_variable
+
 Texts: TypeAlias = str | tuple[str, ...]
 """One, or a list of them."""
 
@@ -22,14 +22,6 @@ LIST_FOLDER: Final = "/etc/longshore-list"
 """Where a cluster shows the ConfigMap of `source.list`."""
 _VOLUME_FOLDER: Final = re.compile(r"^\$\{([A-Z0-9_]+_PATH)\}(?=/)")
 _SECRET_CONFIG: Final = re.compile(r"(?i)password|secret|\.pem$|jaas|oauthbearer\.config")
-
-
-class Model(BaseModel):
-    """What every part of a queue file is: keys in camelCase, and none that there is not."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=False, validate_by_alias=True
-    )
 
 
 def _without_password(url: str) -> str:
@@ -209,11 +201,6 @@ _OWN_WAY: Final = frozenset({"list", "custom"})
 """Kinds whose settings become no variables: the one reads the queue file itself, the other has variables of its own."""
 
 
-def volume_variable(name: str) -> str:
-    """The variable that names a volume's folder: `media` → `MEDIA_PATH`."""
-    return f"{_upper_snake(name)}_PATH"
-
-
 def list_file(file: str, folders: Mapping[str, str]) -> str:
     """`source.list.file` with the folder of the volume that it begins with; `folders` by their variables."""
     return _VOLUME_FOLDER.sub(lambda match: folders[match[1]], file)
@@ -236,23 +223,10 @@ def source_variables(source: Source, mounts: Mapping[str, str]) -> dict[str, str
         variables["MEDIA_PATH"] = mounts[source.volumes[0]]
     if source.kind == "custom" and source.custom:
         return variables | {name: variable_text(value) for name, value in source.custom.env.items()}
-    settings: BaseModel | None = None if source.kind in _OWN_WAY else getattr(source, source.kind)
+    settings: Model | None = None if source.kind in _OWN_WAY else getattr(source, source.kind)
     for key, value in (settings.model_dump(by_alias=True) if settings else {}).items():
         is_json = isinstance(value, tuple | list | dict)
         text = json.dumps(value, ensure_ascii=False) if is_json else variable_text(value)
         if text not in {"", "[]", "{}"}:
-            variables[f"{_upper_snake(source.kind)}_{_upper_snake(key)}"] = text
+            variables[f"{upper_snake(source.kind)}_{upper_snake(key)}"] = text
     return variables
-
-
-def variable_text(value: Scalar) -> str:
-    """A value of the file as a variable's text: booleans as true and false, numbers without a needless `.0`."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
-
-
-def _upper_snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|-", "_", name).upper()

@@ -20,15 +20,15 @@ from longshore.engines.kubernetes import Api, KubernetesEngine
 from longshore.explain import duration, explain_job, safe
 from longshore.manager import Manager, Survey
 from longshore.manifests import mounts_at_root
-from longshore.queuefile import Queue, load
+from longshore.queuefile import Queue, Worker, load
 from longshore.service import ManagerSettings, manager_of
-from longshore.sources import volume_variable
 from longshore.state import Job, State
 from longshore_kit.ambassador.app import Waiting, create_app
 from longshore_kit.ambassador.server import WebServer, bound
 from longshore_kit.contract import Item, ItemList
 from longshore_kit.errors import EngineError, EngineUnavailable, ItemNotFound, SettingsError
 from longshore_kit.logs import configure
+from longshore_kit.programs import volume_variable
 from longshore_kit.signals import stop_on_signals
 
 WORKER_COMMAND: Final = ("python3", "-m", "longshore.trial_worker")
@@ -67,7 +67,7 @@ def trial_queue(queue: Queue, image: str) -> Queue:
     """`queue` as it is tried: one attempt of the trial's worker, in the pod and with the volumes of the queue's own."""
     worker = queue.spec.worker.model_copy(
         # The variables are those of the queue's own worker, and may refer to values that only its items have.
-        update={"image": image, "command": WORKER_COMMAND, "args": (), "env": {}}
+        update={"image": image, "command": WORKER_COMMAND, "args": (), "env": {}, **_in_one(queue.spec.worker)}
     )
     pending = min(queue.spec.retry.pending_seconds, PENDING_MOST_SECONDS)
     retry = queue.spec.retry.model_copy(
@@ -76,6 +76,15 @@ def trial_queue(queue: Queue, image: str) -> Queue:
     )
     spec = queue.spec.model_copy(update={"worker": worker, "retry": retry})
     return replace(queue, name=trial_name(queue.name), spec=spec)
+
+
+def _in_one(worker: Worker) -> dict[str, object]:
+    """What of a chain one container stands for: all volumes that its stages see, and the pod without its containers."""
+    if not worker.stages:
+        return {}
+    pod = worker.pod_template.get("spec", {})
+    without = {key: value for key, value in pod.items() if key not in {"containers", "initContainers"}}
+    return {"stages": (), "volumes": worker.all_volumes, "pod_template": {**worker.pod_template, "spec": without}}
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,7 @@ def item_for(queue: Queue, token: str) -> Item:
     Each trial has a name of its own: what the last one's deletion still takes along is none of this one's.
     """
     name = f"one-item-{token}"
-    volumes = {volume_variable(one): not queue.spec.volumes[one].read_only for one in queue.spec.worker.volumes}
+    volumes = {volume_variable(one): not queue.spec.volumes[one].read_only for one in queue.spec.worker.all_volumes}
     return Item(name, {"name": name, "volumes": volumes})
 
 

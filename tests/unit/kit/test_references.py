@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longshore.engines.supervisor import expand
-from longshore.references import fill, references, unknown_references
 from longshore_kit.contract import Item
 from longshore_kit.errors import ItemRejected
+from longshore_kit.references import fill, references, unknown_references
 from support.queues import NASTY_NAMES, item_named
 
 FOLDERS = {"MEDIA_PATH": "/media"}

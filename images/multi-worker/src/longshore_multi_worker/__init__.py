@@ -1,0 +1,1 @@
+"""The adapter that makes a chain of ordinary workers look like one."""
