@@ -4,9 +4,10 @@ An engine's own test module derives from `EngineContract` and says how to make a
 so that the same suite runs where there is nothing but a shell.
 """
 
+import json
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,7 +22,7 @@ from longshore.names import job_name
 from longshore.queuefile import Queue
 from longshore.state import Job, State
 from longshore_kit.errors import EngineError
-from support.queues import NASTY_NAMES, item_named, shell_queue
+from support.queues import NASTY_NAMES, item_named, queue_with, shell_queue, shell_stage
 
 TIMEOUT_SECONDS = 60.0
 """How long a test waits for what must come: far longer than it takes, since machines are slow at times."""
@@ -102,6 +103,23 @@ class EngineContract(ABC):
     def queue(self, folder: Path, script: str, **retry: int) -> Queue:
         """A queue whose workers run `script`."""
         return shell_queue(folder, script, retry=retry)
+
+    def chain(self, folder: Path, stages: Sequence[dict[str, Any]], **retry: int) -> Queue:
+        """A queue whose workers are chains of `shell_stage`s."""
+        return queue_with(folder, worker={"stages": stages}, retry=retry)
+
+    def start_chain(
+        self,
+        watched: Watched,
+        folder: Path,
+        *stages: dict[str, Any],
+        data: dict[str, Any] | None = None,
+        **retry: int,
+    ) -> None:
+        """Create the Job of one item that a chain works on."""
+        queue = self.chain(folder, stages, **retry)
+        bundle = bundle_for(queue, item_named("a", data), watched.engine.layout(job_name(queue.name, "a")))
+        assert watched.engine.create(bundle)
 
     def start(self, watched: Watched, folder: Path, script: str, name: str = "a", **retry: int) -> Bundle:
         """Create the Job of one item."""
@@ -350,6 +368,126 @@ class EngineContract(ABC):
 
         # Some engines' clocks tick in whole seconds.
         assert 1 <= job.processing_seconds <= job.since - job.created + 1
+
+    def test_stages_run_one_after_the_other_over_a_shared_folder(self, watched: Watched, folder: Path) -> None:
+        """What the first leaves the next one finds; the last one's result is the item's; each one's time is kept."""
+        self.start_chain(
+            watched,
+            folder,
+            shell_stage("first", 'echo one > "$WORK_PATH/left"; echo first > "$LONGSHORE_RESULT_FILE"'),
+            shell_stage("second", 'echo two >> "$WORK_PATH/left"'),
+            shell_stage("last", 'cat "${work}/left" > "$LONGSHORE_RESULT_FILE"'),
+        )
+
+        job = watched.until_finished("a")
+
+        assert (job.state, job.reason, job.attempt, job.exit_code) == (State.DONE, "one\ntwo", 1, 0)
+        assert [name for name, _ in job.stage_seconds] == ["multi-worker", "first", "second", "last"]
+
+    def test_a_running_chain_says_at_which_stage_it_is(self, watched: Watched, folder: Path) -> None:
+        """And what that stage writes can be read along."""
+        waiting = f"echo step two; while ! test -e {folder}/go; do sleep 0.1; done"
+        self.start_chain(watched, folder, shell_stage("first", "exit 0"), shell_stage("last", waiting))
+        watched.until("a", lambda job: job is not None and job.state is State.RUNNING and job.stage == "last")
+        watched.until("a", lambda job: job is not None and "step two" in watched.engine.log(job))
+        (folder / "go").touch()
+
+        assert watched.until_finished("a").state is State.DONE
+
+    @pytest.mark.parametrize("number", [0, 1])
+    def test_a_failed_stage_fails_the_item_and_is_named(self, watched: Watched, folder: Path, number: int) -> None:
+        """With its own words and code; those after it never begin, and 65 of any of them means no retry."""
+        failing = 'echo looking; echo "no face in it" > "$LONGSHORE_RESULT_FILE"; sleep 1; exit 65'
+        scripts = ["echo fine; sleep 1", f"touch {folder}/began"]
+        scripts[number] = failing
+        names = ["first", "last"]
+        stages = [shell_stage(name, script) for name, script in zip(names, scripts, strict=True)]
+        self.start_chain(watched, folder, *stages, attempts=3)
+
+        job = watched.until_finished("a")
+
+        assert (job.state, job.stage, job.reason, job.exit_code, job.attempt) == (
+            State.FAILED, names[number], "no face in it", 65, 1,
+        )  # fmt: skip
+        assert job.told_reason == f"stage {names[number]}: no face in it"
+        assert (folder / "began").exists() is False
+        assert watched.engine.log(job).split() == ["looking"]
+        assert watched.engine.log(job, "first").split() == [["looking"], ["fine"]][number]
+
+    def test_a_later_attempt_begins_with_the_first_stage_on_a_clean_folder(
+        self, watched: Watched, folder: Path
+    ) -> None:
+        """Half of what a failed attempt has left is worth nothing."""
+        first = f'test -e "$WORK_PATH/left" && touch {folder}/dirty; touch "$WORK_PATH/left"; echo run >> {folder}/runs'
+        last = f"mkdir {folder}/second || exit 0; exit 1"
+        self.start_chain(watched, folder, shell_stage("first", first), shell_stage("last", last), attempts=2)
+
+        job = watched.until_finished("a")
+
+        assert (job.state, job.attempt, (folder / "dirty").exists()) == (State.DONE, 2, False)
+        assert (folder / "runs").read_text() == "run\n" * 2
+
+    def test_each_stage_has_an_item_of_its_own(self, watched: Watched, folder: Path) -> None:
+        """Made by its template on values, which stay values whatever stands in them; without one it is the item's."""
+        data = {"path": "../$(id) `id` ${work} $HOME ; rm -rf /", "tags": [1, {"a": None}]}
+        seen = f'cat "$WORK_ITEM_FILE" > {folder}/$(basename $0)'
+        template = {"in": "${work}/${item.path}", "tags": "${item.tags}", "is": {"name": "<${name}>", "$${x}": True}}
+        stages = [
+            {**shell_stage("first", seen), "item": template},
+            shell_stage("last", seen),
+        ]
+        for stage in stages:
+            stage["command"][3] = stage["name"]
+        queue = self.chain(folder, stages)
+        layout = watched.engine.layout(job_name(queue.name, "a"))
+        watched.engine.create(bundle_for(queue, item_named("a", data), layout))
+
+        job = watched.until_finished("a")
+
+        assert job.state is State.DONE, job
+        assert json.loads((folder / "first").read_text()) == {
+            "in": f"{layout.work_folder}/{data['path']}",
+            "tags": data["tags"],
+            "is": {"name": "<a>", "$${x}": True},
+        }
+        assert json.loads((folder / "last").read_text()) == data
+
+    def test_a_template_that_asks_for_what_is_not_there_rejects_the_item(self, watched: Watched, folder: Path) -> None:
+        """Once, before any stage, with the stage and the reference."""
+        stages = [
+            shell_stage("first", f"touch {folder}/began"),
+            {**shell_stage("last", ""), "item": {"x": "${item.no}"}},
+        ]
+        self.start_chain(watched, folder, *stages, attempts=3)
+
+        job = watched.until_finished("a")
+
+        assert (job.state, job.stage, job.exit_code, job.attempt, (folder / "began").exists()) == (
+            State.FAILED, "multi-worker", 65, 1, False,
+        )  # fmt: skip
+        assert job.reason == "the item of stage last: ${item.no}: the item has no such value; its data has path"
+
+    def test_a_large_item_reaches_every_stage(self, watched: Watched, folder: Path) -> None:
+        """As large as items may be: each has it in a file."""
+        data = {"text": "x" * 1_000_000}
+        count = 'wc -c < "$WORK_ITEM_FILE"'
+        stages = [
+            {**shell_stage("first", f"{count} > $WORK_PATH/size"), "item": {"again": "${item.text}"}},
+            shell_stage("last", f'(cat "$WORK_PATH/size"; {count}) | tr -d " " > "$LONGSHORE_RESULT_FILE"'),
+        ]
+        self.start_chain(watched, folder, *stages, data=data)
+
+        assert watched.until_finished("a").reason.split() == [str(1_000_012), str(1_000_011)]
+
+    def test_a_stage_that_hangs_is_stopped_at_the_deadline(self, watched: Watched, folder: Path) -> None:
+        """It is the attempt's, for all stages together."""
+        stages = [shell_stage("first", "exec sleep 1000"), shell_stage("last", f"touch {folder}/began")]
+        self.start_chain(watched, folder, *stages, attempts=1, deadlineSeconds=3)
+
+        job = watched.until_finished("a")
+
+        assert (job.state, job.stage, (folder / "began").exists()) == (State.FAILED, "first", False)
+        assert "deadline" in job.reason
 
 
 def _annotation(bundle: Bundle) -> Any:

@@ -304,7 +304,7 @@ class TestProcessEngine(EngineContract):
             ),
             (
                 {"containers": [{"name": "worker"}, {"name": "side", "image": "x"}]},
-                "runs one container only: leave the others of podTemplate.spec.containers out here",
+                "runs the worker's own containers only: leave others in podTemplate.spec out here",
             ),
         ],
         ids=["nodeSelector", "limits", "sidecar"],

@@ -22,6 +22,11 @@ def shell_queue(folder: Path, script: str, **parts: Any) -> Queue:
     return queue_with(folder, worker={"command": ["sh", "-c", script, "sh", "${name}"]}, **parts)
 
 
+def shell_stage(name: str, script: str, **keys: Any) -> dict[str, Any]:
+    """A stage that is a shell script; `$1` is the item's name."""
+    return {"name": name, "command": ["sh", "-c", script, "sh", "${name}"], **keys}
+
+
 def item_named(name: str, data: Mapping[str, Any] | None = None) -> Item:
     """An item with `data`, by default its path, as ambassador-nfs gives it."""
     return Item(name=name, data={"path": name} if data is None else data)

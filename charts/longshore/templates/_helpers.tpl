@@ -36,12 +36,12 @@ longshore.dev/release-queue: {{ include "longshore.queue" .root | quote }}
 {{- end -}}
 {{- end -}}
 
-{{/* The images of this repository that a queue file may name by their short names. */}}
+{{/* The images of this repository that a queue file may name by their short names: of `.image`, the whole reference. */}}
 {{- define "longshore.workerImage" -}}
-{{- if has .Values.worker.image (list "worker-ffmpeg" "worker-script") -}}
-{{- include "longshore.image" (dict "root" . "name" .Values.worker.image) -}}
+{{- if has .image (list "worker-ffmpeg" "worker-script" "multi-worker") -}}
+{{- include "longshore.image" (dict "root" .root "name" .image) -}}
 {{- else -}}
-{{- .Values.worker.image -}}
+{{- .image -}}
 {{- end -}}
 {{- end -}}
 
@@ -177,17 +177,37 @@ spec:
     - name: {{ . | quote }}
     {{- end }}
   {{- end }}
+  {{- $names := list "worker" }}
+  {{- with .Values.worker.stages }}
+  {{- $names = list "multi-worker" }}
+  {{- range . }}{{ $names = append $names .name }}{{ end }}
+  initContainers:
+    {{- range initial $names }}
+    {{- include "longshore.workerContainer" (dict "root" $ "name" .) | nindent 4 }}
+    {{- end }}
+  {{- end }}
   containers:
-    - name: worker
-      imagePullPolicy: {{ .Values.images.pullPolicy }}
-      securityContext:
-        {{- include "longshore.containerSecurityContext" . | nindent 8 }}
+    {{- include "longshore.workerContainer" (dict "root" $ "name" (last $names)) | nindent 4 }}
+{{- end -}}
+
+{{- define "longshore.workerContainer" -}}
+- name: {{ .name }}
+  imagePullPolicy: {{ .root.Values.images.pullPolicy }}
+  securityContext:
+    {{- include "longshore.containerSecurityContext" .root | nindent 4 }}
 {{- end -}}
 
 {{/* The queue file that the manager gets: the queue's part of the values, and nothing else. */}}
 {{- define "longshore.queueFile" -}}
 {{- $worker := deepCopy .Values.worker -}}
-{{- with include "longshore.workerImage" . }}{{ $_ := set $worker "image" . }}{{ end -}}
+{{- with include "longshore.workerImage" (dict "root" . "image" $worker.image) }}{{ $_ := set $worker "image" . }}{{ end -}}
+{{- if $worker.stages -}}
+  {{- range $worker.stages -}}
+    {{- $_ := set . "image" (include "longshore.workerImage" (dict "root" $ "image" (.image | default ""))) -}}
+  {{- end -}}
+  {{- $adapter := $worker.adapterImage | default "multi-worker" -}}
+  {{- $_ := set $worker "adapterImage" (include "longshore.workerImage" (dict "root" . "image" $adapter)) -}}
+{{- end -}}
 {{- $_ := set $worker "podTemplate" (include "longshore.mergedPodTemplate" . | fromJson) -}}
 {{- $source := dict -}}
 {{- range $key, $value := .Values.source }}{{ if not (kindIs "invalid" $value) }}{{ $_ := set $source $key $value }}{{ end }}{{ end -}}
@@ -206,13 +226,18 @@ spec:
 {{- define "longshore.mergedPodTemplate" -}}
 {{- $base := include "longshore.workerPodTemplate" . | fromYaml -}}
 {{- $over := deepCopy .Values.worker.podTemplate -}}
-{{- $worker := first $base.spec.containers -}}
-{{- $others := list -}}
-{{- range dig "spec" "containers" list $over -}}
-  {{- if eq .name "worker" }}{{ $worker = mergeOverwrite $worker . }}{{ else }}{{ $others = append $others . }}{{ end -}}
+{{- $merged := mergeOverwrite (deepCopy $base) $over -}}
+{{- range $group := list "initContainers" "containers" -}}
+  {{- $named := dict -}}
+  {{- $order := list -}}
+  {{- range concat (get $base.spec $group | default list) (dig "spec" $group list $over) -}}
+    {{- if not (hasKey $named .name) }}{{ $order = append $order .name }}{{ end -}}
+    {{- $_ := set $named .name (mergeOverwrite (get $named .name | default dict) (deepCopy .)) -}}
+  {{- end -}}
+  {{- $all := list -}}
+  {{- range $order }}{{ $all = append $all (get $named .) }}{{ end -}}
+  {{- if $all }}{{ $_ := set $merged.spec $group $all }}{{ end -}}
 {{- end -}}
-{{- $merged := mergeOverwrite $base $over -}}
-{{- $_ := set $merged.spec "containers" (prepend $others $worker) -}}
 {{- toJson $merged -}}
 {{- end -}}
 
@@ -249,6 +274,34 @@ spec:
 {{- end -}}
 {{- end -}}
 
+{{/* What a chain must have. */}}
+{{- define "longshore.checkStages" -}}
+{{- $volumes := keys .Values.volumes -}}
+{{- $names := list -}}
+{{- range $index, $stage := .Values.worker.stages -}}
+  {{- if has $stage.name $names -}}
+    {{- fail (printf "worker.stages[%d].name: there is a stage %q before it already" $index $stage.name) -}}
+  {{- end -}}
+  {{- $names = append $names $stage.name -}}
+  {{- if not $stage.image -}}
+    {{- fail (printf "worker.stages[%d].image is empty: on a cluster every stage needs an image to run in" $index) -}}
+  {{- end -}}
+  {{- range $stage.volumes -}}
+    {{- if not (has . $volumes) -}}
+      {{- fail (printf "worker.stages[%d].volumes: there is no volume %q: there are %s" $index . (join ", " (sortAlpha $volumes) | default "none")) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- range $key := list "image" "command" "args" "env" "script" "existingSecret" "volumes" "resources" -}}
+  {{- if get $.Values.worker $key -}}
+    {{- fail (printf "worker.%s can't be set beside worker.stages: each stage has its own" $key) -}}
+  {{- end -}}
+{{- end -}}
+{{- if has "work" $volumes -}}
+  {{- fail "volumes.work: ${work} is the folder that stages share: call this volume otherwise" -}}
+{{- end -}}
+{{- end -}}
+
 {{/* What no schema can say: a mistake in how values fit together, told with its fix. */}}
 {{- define "longshore.check" -}}
 {{- $volumes := keys .Values.volumes -}}
@@ -271,10 +324,11 @@ spec:
     {{- fail (printf "volumes.%s.hostPath.path is %q: on a cluster it must be absolute, a folder of every node; or null, with another kind beside it in a second values file" $name .path) -}}
   {{- end }}{{ end -}}
 {{- end -}}
-{{- if not (or .Values.worker.image .Values.worker.command) -}}
+{{- if .Values.worker.stages -}}
+  {{- include "longshore.checkStages" . -}}
+{{- else if not (or .Values.worker.image .Values.worker.command) -}}
   {{- fail "worker.image is empty: set it to a shipped image (worker-ffmpeg) or any other" -}}
-{{- end -}}
-{{- if not .Values.worker.image -}}
+{{- else if not .Values.worker.image -}}
   {{- fail "worker.image is empty: on a cluster worker.command needs an image to run in" -}}
 {{- end -}}
 {{- $queue := include "longshore.queue" . -}}

@@ -294,7 +294,8 @@ class _Containers:
         items = [
             {"name": _stage_volume(stage), "mountPath": f"{layout.stages_folder}/{stage.name}"} for stage in stages
         ]
-        program = Program.model_validate({"image": ADAPTER, "args": ["prepare"]})
+        image = self.queue.spec.worker.adapter_image or ADAPTER
+        program = Program.model_validate({"image": image, "args": ["prepare"]})
         container = self._container(ADAPTER, program, layout.item_folder, [*mounts, *items])
         container["env"].append({"name": CHAIN_VARIABLE, "value": chain.as_text().replace("$", "$$")})
         return container

@@ -72,6 +72,9 @@ class Worker(Program):
     stages: tuple[Stage, ...] = Field(
         default=(), description="Workers that do one item together, one after the other, over a folder that they share."
     )
+    adapter_image: str = Field(
+        default="", description="The image of what makes the stages' item files; default: the shipped multi-worker."
+    )
     payload: Literal["auto", "configMap", "secret"] = Field(
         default="auto", description="How the item's data reaches the worker; auto: in the Job where it is small."
     )
@@ -82,7 +85,7 @@ class Worker(Program):
         if not self.stages:
             if problem := self.problem():
                 raise ValueError(problem)
-        elif own := sorted(to_camel(name) for name in self.model_fields_set & set(Program.model_fields)):
+        elif own := [to_camel(name) for name in Program.model_fields if getattr(self, name)]:
             raise ValueError(f"{', '.join(own)} can't be set beside stages: each stage has its own")
         return self
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from longshore.cluster_ledger import ClusterLedger
 from longshore.engines.base import Engine
@@ -20,6 +20,7 @@ from longshore.engines.kubernetes import Api, KubernetesEngine
 from longshore.explain import duration, explain_job, safe
 from longshore.manager import Manager, Survey
 from longshore.manifests import mounts_at_root
+from longshore.podtemplate import CONTAINER
 from longshore.queuefile import Queue, Worker, load
 from longshore.service import ManagerSettings, manager_of
 from longshore.state import Job, State
@@ -79,12 +80,14 @@ def trial_queue(queue: Queue, image: str) -> Queue:
 
 
 def _in_one(worker: Worker) -> dict[str, object]:
-    """What of a chain one container stands for: all volumes that its stages see, and the pod without its containers."""
+    """A chain as one container: it sees all volumes that stages see, and is laid out as the last of them."""
     if not worker.stages:
         return {}
-    pod = worker.pod_template.get("spec", {})
-    without = {key: value for key, value in pod.items() if key not in {"containers", "initContainers"}}
-    return {"stages": (), "volumes": worker.all_volumes, "pod_template": {**worker.pod_template, "spec": without}}
+    pod: dict[str, Any] = worker.pod_template.get("spec", {})
+    last: dict[str, Any] = next((one for one in pod.get("containers", []) if one["name"] == worker.stages[-1].name), {})
+    without = {key: value for key, value in pod.items() if key != "initContainers"}
+    pod = {**without, "containers": [{**last, "name": CONTAINER}]}
+    return {"stages": (), "volumes": worker.all_volumes, "pod_template": {**worker.pod_template, "spec": pod}}
 
 
 @dataclass(frozen=True)

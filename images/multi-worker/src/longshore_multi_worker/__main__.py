@@ -10,8 +10,8 @@ from longshore_multi_worker.prepare import prepare
 
 PROGRAM: Final = "longshore-multi-worker"
 _HELP: Final = f"""{PROGRAM} prepare
-    Before the first stage of a chain: makes each stage's item file of the item's own. The manager starts it, and tells it
-    of the stages in the variable STAGES."""
+    Before the first stage of a chain: makes each stage's item file of the item's own. The manager starts it, and
+    tells it of the stages in the variable STAGES."""
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from longshore.engines import supervisor
-from longshore.engines.process_fields import command, is_refused, problems, program_problems
+from longshore.engines.process_fields import command, containers, is_refused, problems, program_problems
 from longshore.engines.supervisor import (
     ALIVE,
     CONTROL,
@@ -35,6 +35,7 @@ from longshore.engines.supervisor import (
     ITEM,
     LOCK,
     LOG,
+    LOGS,
     MANIFEST,
     RESULT,
     STATUS,
@@ -144,6 +145,8 @@ class ProcessEngine:
             result_file=str(folder / FILES / RESULT),
             mounts=self._mounts,
             working_folder=str(self._working_folder),
+            work_folder=str(folder / FILES / supervisor.WORK),
+            stages_folder=str(folder / FILES / supervisor.STAGES),
         )
 
     def check(self, bundle: Bundle) -> None:
@@ -216,10 +219,11 @@ class ProcessEngine:
         elif job.is_live and job.name not in self._supervisors and _is_free(self._folder(job.name)):
             self._supervise(job.name)
 
-    def log(self, job: Job, stage: str = "") -> str:  # noqa: ARG002 - it has no stages yet
+    def log(self, job: Job, stage: str = "") -> str:
         """As `Engine.log`: of a worker that runs, and of a failed one."""
+        stage = stage or job.stage
         try:
-            with (self._folder(job.name) / LOG).open("rb") as file:
+            with (self._folder(job.name) / (f"{LOGS}/{stage}" if stage else LOG)).open("rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_BYTES))
                 return file.read(LOG_BYTES).decode(errors="replace")
         except FileNotFoundError:
@@ -323,7 +327,8 @@ class ProcessEngine:
         try:
             manifest = json.loads(json.dumps(bundle.job))
             manifest["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": _timestamp(self._clock())}
-            manifest["spec"]["template"]["spec"]["containers"][0] |= command(bundle.job)
+            for container in containers(manifest):
+                container.update(command(container))
             supervisor.write_aside(aside / MANIFEST, json.dumps(manifest, ensure_ascii=False), durable=False)
             supervisor.write_aside(aside / ITEM, _item_data(bundle), durable=False)
             status = Status(since=_seconds(manifest["metadata"]["creationTimestamp"]))
@@ -484,6 +489,8 @@ def _job_of(folder: Path) -> Job:
         reason=message,
         exit_code=status.exit_code,
         processing_seconds=status.processing_seconds,
+        stage=status.stage,
+        stage_seconds=tuple(status.stage_seconds.items()),
         deleting=(folder / DELETING).exists(),
     )
 

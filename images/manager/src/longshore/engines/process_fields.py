@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from longshore.manifests import REFUSED_ANNOTATION, SHIPPED_PREFIX, Manifest
-from longshore.podtemplate import CONTAINER, ITEM_VOLUME
+from longshore.manifests import REFUSED_ANNOTATION, SHIPPED_PREFIX, STAGES_ANNOTATION, Manifest
+from longshore.podtemplate import CONTAINER, ITEM_VOLUME, WORK_VOLUME
 
 _POD_FIELDS: Final = {
-    "restartPolicy", "activeDeadlineSeconds", "terminationGracePeriodSeconds", "containers", "volumes",
+    "restartPolicy", "activeDeadlineSeconds", "terminationGracePeriodSeconds", "initContainers", "containers",
+    "volumes",
     # True of every process: there is no token and no service link to mount.
     "automountServiceAccountToken", "enableServiceLinks",
 }  # fmt: skip
@@ -32,60 +33,79 @@ def problems(job: Manifest) -> Iterator[str]:
     if is_refused(job):
         return
     pod = job["spec"]["template"]["spec"]
+    stages = _stages(job)
     yield from (f"can't honour podTemplate.spec.{name}: leave it out here" for name in sorted(set(pod) - _POD_FIELDS))
-    if [one["name"] for one in pod["containers"]] != [CONTAINER]:
-        yield "runs one container only: leave the others of podTemplate.spec.containers out here"
-    container = _container(job)
+    own = [one for one in containers(job) if one["name"] in (stages or [CONTAINER])]
+    if own != containers(job):
+        yield "runs the worker's own containers only: leave others in podTemplate.spec out here"
+    for index, container in enumerate(own):
+        yield from _container_problems(container, f"worker.stages[{index - 1}]" if stages else "worker")
+    yield from _folder_problems(pod)
+    for container in own:
+        yield from _mount_problems(pod, container)
+
+
+def _container_problems(container: Manifest, program: str) -> Iterator[str]:
     for name in sorted(set(container) - _CONTAINER_FIELDS):
         yield f"can't honour {name} of a container: leave it out here"
     if "limits" in container.get("resources", {}):
-        yield "can't limit a process: leave worker.resources.limits out here"
-    if not command(job).get("command"):
+        yield f"can't limit a process: leave {program}.resources.limits out here"
+    if not command(container).get("command"):
         image = container.get("image", "")
-        yield f"has no images, and {image!r} is not installed here: set worker.command to the program that it runs"
-    yield from _variable_problems(container)
-    yield from _volume_problems(pod, container)
-
-
-def program_problems(job: Manifest) -> Iterator[str]:
-    """Whether what it starts is there now; for a look before the first item, since it may come and go."""
-    container, argv = _container(job), command(job).get("command", [""])
-    path = next((one.get("value", "") for one in container.get("env", []) if one["name"] == "PATH"), None)
-    name = argv[0]
-    # A name with a variable in it is known only when that is filled.
-    if name and "$" not in name and not is_refused(job):
-        place = str(Path(container.get("workingDir", "")) / name) if "/" in name else name
-        if shutil.which(place, path=path) is None:
-            yield f"finds no program {name!r}: install it, or correct worker.command"
-
-
-def _variable_problems(container: Manifest) -> Iterator[str]:
+        yield f"has no images, and {image!r} is not installed here: set {program}.command to the program that it runs"
     for variable in container.get("env", []):
         if "valueFrom" in variable:
             yield f"can't look up the variable {variable['name']}: give it a value here"
 
 
-def _volume_problems(pod: Manifest, container: Manifest) -> Iterator[str]:
-    folders: dict[str, Any] = {volume["name"]: volume.get("hostPath", {}).get("path") for volume in pod["volumes"]} | {
-        ITEM_VOLUME: None
-    }
+def program_problems(job: Manifest) -> Iterator[str]:
+    """Whether what it starts is there now; for a look before the first item, since it may come and go."""
+    if is_refused(job):
+        return
+    stages = _stages(job)
+    for index, container in enumerate(containers(job)):
+        argv = command(container).get("command", [""])
+        path = next((one.get("value", "") for one in container.get("env", []) if one["name"] == "PATH"), None)
+        name = argv[0]
+        # A name with a variable in it is known only when that is filled.
+        if name and "$" not in name:
+            place = str(Path(container.get("workingDir", "")) / name) if "/" in name else name
+            if shutil.which(place, path=path) is None:
+                key = f"worker.stages[{index - 1}].command" if stages else "worker.command"
+                yield f"finds no program {name!r}: install it, or correct {key}"
+
+
+def _folder_problems(pod: Manifest) -> Iterator[str]:
     for volume in pod["volumes"]:
-        if volume["name"] != ITEM_VOLUME and "hostPath" not in volume:
+        if _is_own(volume["name"]):
+            continue
+        if "hostPath" not in volume:
             kind = next((key for key in volume if key != "name"), "volume")
             yield (
                 f"can't mount the {kind} of volume {volume['name']!r}: "
                 f"give --volume {volume['name']}=FOLDER, or make it a hostPath"
             )
-        elif volume["name"] != ITEM_VOLUME and _is_missing(volume["hostPath"]):
+        elif _is_missing(volume["hostPath"]):
             path = volume["hostPath"]["path"]
             what = "finds a file, and no folder, at" if Path(path).exists() else "finds no folder"
             yield f"{what} {path} for volume {volume['name']!r}: make one, or set its hostPath.path"
+
+
+def _mount_problems(pod: Manifest, container: Manifest) -> Iterator[str]:
+    folders: dict[str, Any] = {volume["name"]: volume.get("hostPath", {}).get("path") for volume in pod["volumes"]}
     for mount in container.get("volumeMounts", []):
+        if _is_own(mount["name"]):
+            continue
         folder = folders.get(mount["name"])
         if folder is not None and mount["mountPath"] != folder:
             yield f"can't mount {mount['name']!r} at {mount['mountPath']}: a process sees it at {folder}"
         if extra := sorted(set(mount) - {"name", "mountPath", "readOnly"}):
             yield f"can't honour {', '.join(extra)} of the mount of {mount['name']!r}: leave it out here"
+
+
+def _is_own(volume: str) -> bool:
+    """Whether it is the item's file, or a folder of a chain: where these lie the engine itself has said."""
+    return volume in {ITEM_VOLUME, WORK_VOLUME} or volume.startswith(f"{ITEM_VOLUME}-")
 
 
 def _is_missing(host_path: Manifest) -> bool:
@@ -99,16 +119,22 @@ def is_refused(job: Manifest) -> bool:
     return REFUSED_ANNOTATION in job["metadata"]["annotations"]
 
 
-def _container(job: Manifest) -> Manifest:
-    container: Manifest = job["spec"]["template"]["spec"]["containers"][0]
-    return container
+def _stages(job: Manifest) -> list[str]:
+    """The containers of a chain, in their order; none for a worker alone."""
+    names = job["metadata"]["annotations"].get(STAGES_ANNOTATION, "")
+    return names.split(",") if names else []
 
 
-def command(job: Manifest) -> Manifest:
+def containers(job: Manifest) -> list[Manifest]:
+    """What runs, in order: of a chain the adapter and the stages, else the worker."""
+    pod = job["spec"]["template"]["spec"]
+    return [*pod.get("initContainers", ()), *pod["containers"]]
+
+
+def command(container: Manifest) -> Manifest:
     """What to run: the container's command, or the program that a shipped image is on this machine."""
-    container = _container(job)
-    if "command" in container or is_refused(job):
-        return {"command": container.get("command", [])}
+    if "command" in container:
+        return {"command": container["command"]}
     program = _shipped_program(container.get("image", ""))
     return {"command": [program]} if program else {}
 

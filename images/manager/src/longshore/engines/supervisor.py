@@ -25,7 +25,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -36,6 +36,8 @@ LOCK: Final = "lock"
 ALIVE: Final = "alive"
 CONTROL: Final = "control"
 LOG: Final = "worker.log"
+LOGS: Final = "logs"
+"""Of a chain in the log's place: a folder with one log per stage."""
 DELETING: Final = "deleting"
 """The files of a Job's folder."""
 
@@ -43,6 +45,9 @@ FILES: Final = "files"
 """The folder in it that a worker is shown, made anew for each attempt: whatever a worker does there hurts nothing."""
 RESULT: Final = "result"
 """In that folder, beside a copy of the item's data."""
+WORK: Final = "work"
+STAGES: Final = "stages"
+"""In that folder, of a chain: what its stages share, and where their item files are made."""
 
 UID_VARIABLE: Final = "LONGSHORE_JOB_UID"
 """Marks every process of a Job's worker, so that it can be told from one that only has its number."""
@@ -82,6 +87,10 @@ class Status:
     """For people: the worker's own words where it left any. Of a complete Job: its result."""
     exit_code: int | None = None
     processing_seconds: float = 0.0
+    stage: str = ""
+    """Of a chain: the container that runs, or with which the last attempt ended."""
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    """What each container of the last attempt took, of those that have ended."""
 
     @property
     def is_final(self) -> bool:
@@ -140,7 +149,9 @@ class _Supervisor:
         self.notify = notify
         self.job: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
         self.pod: dict[str, Any] = self.job["spec"]["template"]["spec"]
-        self.container: dict[str, Any] = self.pod["containers"][0]
+        self.is_chain = "initContainers" in self.pod
+        self.containers: list[dict[str, Any]] = [*self.pod.get("initContainers", ()), *self.pod["containers"]]
+        self.container = self.containers[0]
         self.status = read_status(folder) or Status()
         self.control = os.open(folder / CONTROL, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self.woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else _pipe()
@@ -176,24 +187,54 @@ class _Supervisor:
 
     def _attempt(self) -> bool:
         """One attempt, from start to its outcome on disk: False when it was stopped and has no outcome."""
-        started = time.monotonic()
-        self._write(phase="running", attempt=self.status.failures + 1, reason="", message="", exit_code=None)
+        deadline = time.monotonic() + self.pod["activeDeadlineSeconds"]
+        attempt = self.status.failures + 1
+        first = self._beginning(self.containers[0], {})
+        self._write(phase="running", attempt=attempt, reason="", message="", exit_code=None, **first)
         try:
             self._lay_out()
+        except OSError as exc:
+            self._failed(_NOT_EXECUTABLE, "StartError", f"the worker's folder could not be made: {exc}")
+            return True
+        for container in self.containers:
+            if container is not self.containers[0]:
+                self._write(**self._beginning(container, self.status.stage_seconds))
+            if not self._run(container, deadline):
+                return self.status.phase != "running"
+        return True
+
+    def _beginning(self, container: dict[str, Any], seconds: dict[str, float]) -> dict[str, Any]:
+        """What the status says while a container of a chain runs."""
+        self.container = container
+        return {"stage": container["name"], "stage_seconds": seconds} if self.is_chain else {}
+
+    def _run(self, container: dict[str, Any], deadline: float) -> bool:
+        """One container, to its end: whether the next may begin. Else the outcome is on disk, or it was stopped."""
+        started = time.monotonic()
+        try:
             worker = self._start()
         except OSError as exc:
             code = _NOT_FOUND if isinstance(exc, FileNotFoundError) else _NOT_EXECUTABLE
             self._failed(code, "StartError", f"{self._argv()[0]!r} could not be started: {exc.strerror}")
-            return True
+            return False
         except ValueError as exc:  # an argument that no process can be given
             self._failed(_NOT_EXECUTABLE, "StartError", f"the worker could not be started: {exc}")
-            return True
-        why = self._wait(worker, started + self.pod["activeDeadlineSeconds"])
+            return False
+        why = self._wait(worker, deadline)
         code = _exit_code(worker)
         self._end_descendants()
-        seconds = self.status.processing_seconds + time.monotonic() - started
-        self.status = replace(self.status, processing_seconds=round(seconds, 3))
-        return self._outcome(code, why)
+        took = time.monotonic() - started
+        seconds = {**self.status.stage_seconds, **({container["name"]: round(took, 3)} if self.is_chain else {})}
+        self.status = replace(
+            self.status,
+            processing_seconds=round(self.status.processing_seconds + took, 3),
+            stage_seconds=seconds,
+        )
+        if code == 0 and why != "deadline" and container is not self.containers[-1]:
+            _remove(self.folder / FILES / RESULT)  # the next one's is its own
+            return why == "exit"
+        self._outcome(code, why)
+        return False
 
     def _lay_out(self) -> None:
         """The worker's own folder, with the item's data, as no attempt has touched it."""
@@ -202,20 +243,22 @@ class _Supervisor:
         files.mkdir()
         shutil.copyfile(self.folder / ITEM, files / ITEM)
         (files / ITEM).chmod(0o444)
+        _remove(self.folder / LOGS)
+        if self.is_chain:
+            for folder in (self.folder / LOGS, files / WORK, files / STAGES):
+                folder.mkdir()
 
-    def _outcome(self, code: int, why: str) -> bool:
+    def _outcome(self, code: int, why: str) -> None:
+        """Write down what became of the attempt; one that was stopped has no outcome."""
         if why == "deadline":
             limit = self.pod["activeDeadlineSeconds"]
             self._failed(code, "DeadlineExceeded", f"stopped after {limit} s, the deadline of an attempt")
         elif code == 0:
             self._write(phase="complete", reason="Completed", message=self._result(), exit_code=0)
-            _remove(self.folder / LOG)
-            _remove(self.folder / FILES)
-        elif why == "stop":
-            return False
-        else:
+            for name in (LOG, LOGS, FILES):
+                _remove(self.folder / name)
+        elif why != "stop":
             self._failed(code, "Error", self._reason())
-        return True
 
     def _failed(self, code: int, reason: str, message: str) -> None:
         failures = self.status.failures + 1
@@ -224,7 +267,8 @@ class _Supervisor:
         message = message or f"exit code {code}, without a word"
         self._write(phase=phase, failures=failures, reason=reason, message=message, exit_code=code)
         if phase == "failed":
-            _cut(self.folder / LOG, _KEPT_LOG_BYTES)
+            for log in [self.folder / LOG, *(self.folder / LOGS).glob("*")]:
+                _cut(log, _KEPT_LOG_BYTES)
             _remove(self.folder / FILES)
 
     def note_broken(self, words: str) -> None:
@@ -241,9 +285,12 @@ class _Supervisor:
             for code in rule.get("onExitCodes", {}).get("values", [])
         ]
 
+    def _log(self) -> Path:
+        return self.folder / LOGS / self.container["name"] if self.is_chain else self.folder / LOG
+
     def _start(self) -> subprocess.Popen[bytes]:
-        _remove(self.folder / LOG)
-        with (self.folder / LOG).open("xb") as log:
+        _remove(self._log())
+        with self._log().open("xb") as log:
             return subprocess.Popen(
                 self._argv(),
                 env=self._environment(),
@@ -309,11 +356,11 @@ class _Supervisor:
 
     def _reason(self) -> str:
         """The worker's own words on its failure: its result, else the end of its log."""
-        log = _tail(self.folder / LOG, _TAIL_BYTES).strip().splitlines()
+        log = _tail(self._log(), _TAIL_BYTES).strip().splitlines()
         return self._result() or "\n".join(log[-_TAIL_LINES:])
 
     def _write(self, **changes: Any) -> None:  # noqa: ANN401 - the fields of Status
-        if changes.get("phase") != self.status.phase:
+        if changes.get("phase", self.status.phase) != self.status.phase:
             changes["since"] = round(time.time(), 3)
         self.status = replace(self.status, **changes)
         text = json.dumps(asdict(self.status))
