@@ -433,7 +433,7 @@ class EngineContract(ABC):
         seen = f'cat "$WORK_ITEM_FILE" > {folder}/$(basename $0)'
         template = {"in": "${work}/${item.path}", "tags": "${item.tags}", "is": {"name": "<${name}>", "$${x}": True}}
         stages = [
-            {**shell_stage("first", seen), "item": template},
+            shell_stage("first", seen, item=template),
             shell_stage("last", seen),
         ]
         for stage in stages:
@@ -454,10 +454,8 @@ class EngineContract(ABC):
 
     def test_a_template_that_asks_for_what_is_not_there_rejects_the_item(self, watched: Watched, folder: Path) -> None:
         """Once, before any stage, with the stage and the reference."""
-        stages = [
-            shell_stage("first", f"touch {folder}/began"),
-            {**shell_stage("last", ""), "item": {"x": "${item.no}"}},
-        ]
+        last = shell_stage("last", "", item={"x": "${item.no}"})
+        stages = [shell_stage("first", f"touch {folder}/began"), last]
         self.start_chain(watched, folder, *stages, attempts=3)
 
         job = watched.until_finished("a")
@@ -472,7 +470,7 @@ class EngineContract(ABC):
         data = {"text": "x" * 1_000_000}
         count = 'wc -c < "$WORK_ITEM_FILE"'
         stages = [
-            {**shell_stage("first", f"{count} > $WORK_PATH/size"), "item": {"again": "${item.text}"}},
+            shell_stage("first", f"{count} > $WORK_PATH/size", item={"again": "${item.text}"}),
             shell_stage("last", f'(cat "$WORK_PATH/size"; {count}) | tr -d " " > "$LONGSHORE_RESULT_FILE"'),
         ]
         self.start_chain(watched, folder, *stages, data=data)

@@ -519,7 +519,7 @@ STATUS_WRITTEN = {
         pytest.param(
             job(failed=1),
             [pod("Failed", waiting("PodInitializing"), init=[ended(3, 2, 4, name="fetch")])],
-            361,
+            364,
             id="an init container failed",
         ),
         pytest.param(
@@ -582,3 +582,155 @@ def test_of_a_long_reason_the_end_is_kept() -> None:
     kept = record_annotations(seen(State.FAILED, reason="ä" * 3000 + "x"))["longshore.dev/reason"]
 
     assert kept == "ä" * 2047 + "x"
+
+
+CHAIN = {"longshore.dev/stages": "multi-worker,find,blur"}
+READY = ended(0, 2, 3, name="multi-worker")
+
+
+def stage_waiting(name: str) -> Manifest:
+    """A stage whose turn has not come."""
+    return container({"waiting": {"reason": "PodInitializing"}}, name)
+
+
+def stage_running(name: str, second: int) -> Manifest:
+    """A stage at work."""
+    return container({"running": {"startedAt": at(second)}}, name)
+
+
+@pytest.mark.parametrize(
+    ("one", "pods", "expected"),
+    [
+        pytest.param(
+            job(annotations=CHAIN, active=1),
+            [pod("Pending", stage_waiting("blur"), init=[READY, stage_running("find", 5)])],
+            seen(
+                State.RUNNING,
+                2,
+                attempt=1,
+                stage="find",
+                stage_seconds=(("multi-worker", 1.0),),
+                processing_seconds=1.0,
+            ),
+            id="the first stage runs: since the adapter began",
+        ),
+        pytest.param(
+            job(annotations=CHAIN, active=1),
+            [pod("Pending", stage_waiting("blur"), init=[READY, ended(0, 5, 9, name="find")])],
+            seen(
+                State.RUNNING,
+                2,
+                attempt=1,
+                stage="find",
+                stage_seconds=(("multi-worker", 1.0), ("find", 4.0)),
+                processing_seconds=5.0,
+            ),
+            id="between two stages",
+        ),
+        pytest.param(
+            job(POLICY, annotations=CHAIN, failed=1),
+            [pod("Failed", stage_waiting("blur"), init=[READY, ended(65, 5, 9, "no face", name="find")])],
+            seen(
+                State.FAILED,
+                31,
+                attempt=1,
+                stage="find",
+                reason="no face",
+                exit_code=65,
+                stage_seconds=(("multi-worker", 1.0), ("find", 4.0)),
+                processing_seconds=5.0,
+            ),
+            id="a stage before the last failed",
+        ),
+        pytest.param(
+            job(annotations=CHAIN, failed=1),
+            [pod("Failed", ended(1, 10, 12, "no room", name="blur"), init=[READY, ended(0, 5, 9, name="find")])],
+            seen(
+                State.STARTING,
+                12,
+                attempt=1,
+                stage="blur",
+                reason="no room",
+                exit_code=1,
+                stage_seconds=(("multi-worker", 1.0), ("find", 4.0), ("blur", 2.0)),
+                processing_seconds=7.0,
+            ),
+            id="the last stage failed, and is tried again",
+        ),
+        pytest.param(
+            job(COMPLETE, annotations=CHAIN, completionTime=at(60)),
+            [pod("Succeeded", ended(0, 10, 59, "blurred", name="blur"), init=[READY, ended(0, 5, 9, name="find")])],
+            seen(
+                State.DONE,
+                60,
+                attempt=1,
+                stage="blur",
+                reason="blurred",
+                exit_code=0,
+                stage_seconds=(("multi-worker", 1.0), ("find", 4.0), ("blur", 49.0)),
+                processing_seconds=54.0,
+            ),
+            id="done: what the last stage said, and what each took",
+        ),
+        pytest.param(
+            job(annotations=CHAIN, active=1),
+            [
+                pod(
+                    "Pending",
+                    stage_waiting("blur"),
+                    init=[READY, container({"waiting": {"reason": "ErrImagePull", "message": "no such"}}, "find")],
+                )
+            ],
+            seen(
+                State.STARTING,
+                3,
+                stage="find",
+                reason="ErrImagePull: no such",
+                stage_seconds=(("multi-worker", 1.0),),
+                processing_seconds=1.0,
+            ),
+            id="the adapter is done, and a stage has no image",
+        ),
+    ],
+)
+def test_what_a_chain_says_about_its_item(one: JobObject, pods: list[PodObject], expected: Job) -> None:
+    """Where it is, which stage ended it and in which words, and what each stage took."""
+    assert job_of(one, pods) == expected
+
+
+def test_a_finished_chain_says_everything_itself() -> None:
+    """Its stage and its times outlive its pod."""
+    pods = [pod("Failed", stage_waiting("blur"), init=[READY, ended(65, 5, 9, "no face", name="find")])]
+    before = job_of(job(POLICY, annotations=CHAIN, failed=1), pods)
+
+    after = job_of(job(POLICY, annotations=CHAIN | record_annotations(before), failed=1), [])
+
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        pytest.param(ended(0, 5, 9, name="find"), stage_waiting("blur"), None, id="its turn comes now"),
+        pytest.param(stage_running("find", 5), stage_waiting("blur"), None, id="one runs"),
+        pytest.param(
+            ended(0, 5, 9, name="find"),
+            container({"waiting": {"reason": "ImagePullBackOff", "message": "no such"}}, "blur"),
+            9,
+            id="the last one's image is not there: since the one before has ended",
+        ),
+        pytest.param(
+            container({"waiting": {"reason": "CreateContainerConfigError", "message": "no Secret"}}, "find"),
+            stage_waiting("blur"),
+            3,
+            id="the first one can't be made: since the adapter has ended",
+        ),
+    ],
+)
+def test_since_when_a_stage_should_run(first: Manifest, last: Manifest, expected: int | None) -> None:
+    """A chain that can't go on is given up as one that can't begin."""
+    one = job(annotations=CHAIN, active=1)
+
+    assert pending_since(one, [pod("Pending", last, init=[READY, first])]) == (
+        None if expected is None else time_at(expected)
+    )

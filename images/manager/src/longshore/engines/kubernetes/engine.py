@@ -344,7 +344,7 @@ class KubernetesEngine:
         limit = pending_limit(one)
         if self._clock() - since.timestamp() <= limit:
             return
-        why = job_of(one, pods, self._refusals.get(one.metadata.name, "")).reason
+        why = job_of(one, pods, self._refusals.get(one.metadata.name, "")).told_reason
         waited = f"its worker did not start within {limit:.0f} s (retry.pendingSeconds)"
         metadata = {
             "uid": one.metadata.uid,

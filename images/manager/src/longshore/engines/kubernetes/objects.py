@@ -4,14 +4,16 @@ Only the fields that are read are declared; everything else of an object is skip
 reading it. https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 import msgspec
 
-from longshore.manifests import ITEM_ANNOTATION, PENDING_ANNOTATION, REFUSED_ANNOTATION
+from longshore.manifests import ITEM_ANNOTATION, PENDING_ANNOTATION, REFUSED_ANNOTATION, STAGES_ANNOTATION
 from longshore.podtemplate import CONTAINER
 from longshore.state import Job, State
 from longshore_kit.contract import NO_RETRY
@@ -19,6 +21,8 @@ from longshore_kit.contract import NO_RETRY
 REASON_ANNOTATION: Final = "longshore.dev/reason"
 SECONDS_ANNOTATION: Final = "longshore.dev/processing-seconds"
 EXIT_CODE_ANNOTATION: Final = "longshore.dev/exit-code"
+STAGE_ANNOTATION: Final = "longshore.dev/stage"
+STAGE_SECONDS_ANNOTATION: Final = "longshore.dev/stage-seconds"
 """On a finished Job, so that it says everything itself when its pods are gone."""
 _REASON_MAX: Final = 4096
 Number = TypeVar("Number", int, float)
@@ -177,6 +181,73 @@ class PodObject(_Struct, frozen=True):
         """Whether nothing of it runs any more."""
         return self.status.phase in {"Succeeded", "Failed"}
 
+    @property
+    def statuses(self) -> tuple[ContainerStatus, ...]:
+        """Of all its containers, in the order in which they run."""
+        return (*self.status.init_container_statuses, *self.status.container_statuses)
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """The containers of a pod that do the item's work, in their order: of a chain the adapter and the stages."""
+
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, job: JobObject) -> Self:
+        """As the Job itself says."""
+        stages = job.metadata.annotations.get(STAGES_ANNOTATION, "")
+        return cls(tuple(stages.split(",")) if stages else (CONTAINER,))
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether there are stages to name."""
+        return len(self.names) > 1
+
+    def statuses(self, pod: PodObject) -> list[ContainerStatus]:
+        """Theirs in a pod."""
+        return [one for one in pod.statuses if one.name in self.names]
+
+    def running(self, pod: PodObject) -> ContainerStatus | None:
+        """The one that runs."""
+        return next((one for one in self.statuses(pod) if one.state.running), None)
+
+    def ended(self, pod: PodObject) -> ContainerStatus | None:
+        """The one with which the pod's work ended: the first that failed, else the last; None while there is more."""
+        statuses = self.statuses(pod)
+        failed = next((one for one in statuses if one.state.terminated and one.state.terminated.exit_code), None)
+        if failed or not statuses:
+            return failed
+        return statuses[-1] if statuses[-1].state.terminated else None
+
+    def terminated(self, pod: PodObject) -> Terminated | None:
+        """How it ended."""
+        ended = self.ended(pod)
+        return ended.state.terminated if ended else None
+
+    def began(self, pod: PodObject) -> datetime | None:
+        """When the first of them began."""
+        for one in self.statuses(pod):
+            begun = one.state.running or one.state.terminated
+            if begun and begun.started_at:
+                return begun.started_at
+        return None
+
+    def stage(self, pod: PodObject) -> str:
+        """Of a chain, the stage at which a pod is, or with which it ended."""
+        if not self.is_chain:
+            return ""
+        begun = [one for one in self.statuses(pod) if one.state.running or one.state.terminated]
+        kept_back = next((one for one in self.statuses(pod) if _told_to_wait(one)), None)
+        at = self.running(pod) or self.ended(pod) or kept_back or (begun[-1] if begun else None)
+        return at.name if at else ""
+
+    def seconds(self, pod: PodObject) -> tuple[tuple[str, float], ...]:
+        """What each of them took, of those that have ended."""
+        return tuple(
+            (one.name, _seconds_of(one.state.terminated)) for one in self.statuses(pod) if one.state.terminated
+        )
+
 
 def job_of(job: JobObject, pods: Sequence[PodObject], refusal: str = "") -> Job:
     """
@@ -185,9 +256,9 @@ def job_of(job: JobObject, pods: Sequence[PodObject], refusal: str = "") -> Job:
     `refusal` is why its pods could not even be made, as the Job's events tell.
     """
     pods = sorted(pods, key=lambda pod: pod.metadata.creation_timestamp)
-    state, since, reason = _state(job, pods, refusal)
-    terminated = [one for pod in pods if (one := _terminated(pod)) is not None]
-    last = next((_terminated(pod) for pod in reversed(pods) if pod.has_ended), None)
+    worker = _Worker.of(job)
+    state, since, reason = _state(job, pods, worker, refusal)
+    last = next((worker.terminated(pod) for pod in reversed(pods) if pod.has_ended), None)
     kept = job.metadata.annotations
     exit_code = _number(kept, EXIT_CODE_ANNOTATION, int)
     if exit_code is None and last and state is not State.RUNNING:
@@ -204,7 +275,9 @@ def job_of(job: JobObject, pods: Sequence[PodObject], refusal: str = "") -> Job:
         attempts=job.spec.backoff_limit + 1,
         reason=reason,
         exit_code=exit_code,
-        processing_seconds=_processing_seconds(terminated) if seconds is None else seconds,
+        processing_seconds=_processing_seconds(pods, worker) if seconds is None else seconds,
+        stage=kept.get(STAGE_ANNOTATION) or (worker.stage(pods[-1]) if pods else ""),
+        stage_seconds=_stage_seconds(kept) or (worker.seconds(pods[-1]) if pods and worker.is_chain else ()),
         deleting=job.metadata.deletion_timestamp is not None,
     )
 
@@ -215,10 +288,10 @@ def pending_since(job: JobObject, pods: Sequence[PodObject]) -> datetime | None:
         return None
     waiting = [pod for pod in pods if not pod.has_ended]
     # An init container that runs, or has run, is work: what fetches the worker's input, or a stage before the last.
-    if any(_has_begun(pod) for pod in waiting):
+    if any(_has_begun(pod) and not _is_kept_back(pod) for pod in waiting):
         return None
     if waiting:
-        return min(pod.metadata.creation_timestamp for pod in waiting)
+        return min(_ended_at(pod) for pod in waiting)
     if pods:
         return pod_due(pods)
     # A drained pod goes before the next one comes, and leaves no trace but that the controller wrote it off.
@@ -248,7 +321,12 @@ def record_annotations(job: Job) -> dict[str, str]:
         REASON_ANNOTATION: job.reason.encode()[-_REASON_MAX:].decode(errors="ignore"),
         SECONDS_ANNOTATION: f"{job.processing_seconds:.3f}",
     }
-    return kept if job.exit_code is None else {**kept, EXIT_CODE_ANNOTATION: str(job.exit_code)}
+    if job.exit_code is not None:
+        kept[EXIT_CODE_ANNOTATION] = str(job.exit_code)
+    if job.stage:
+        kept[STAGE_ANNOTATION] = job.stage
+        kept[STAGE_SECONDS_ANNOTATION] = json.dumps({name: round(seconds, 3) for name, seconds in job.stage_seconds})
+    return kept
 
 
 def condition(conditions: Sequence[Condition], *types: str) -> Condition | None:
@@ -265,7 +343,15 @@ def _number(annotations: Mapping[str, str], name: str, kind: Callable[[str], Num
     return number if math.isfinite(number) else None
 
 
-def _state(job: JobObject, pods: Sequence[PodObject], refusal: str) -> tuple[State, datetime, str]:
+def _stage_seconds(annotations: Mapping[str, str]) -> tuple[tuple[str, float], ...]:
+    try:
+        told = msgspec.json.decode(annotations[STAGE_SECONDS_ANNOTATION], type=dict[str, float])
+    except (KeyError, msgspec.MsgspecError):
+        return ()
+    return tuple(told.items())
+
+
+def _state(job: JobObject, pods: Sequence[PodObject], worker: _Worker, refusal: str) -> tuple[State, datetime, str]:
     created, kept = job.metadata.creation_timestamp, job.metadata.annotations
     if REFUSED_ANNOTATION in kept:
         suspended = condition(job.status.conditions, "Suspended")
@@ -273,30 +359,31 @@ def _state(job: JobObject, pods: Sequence[PodObject], refusal: str) -> tuple[Sta
         return State.FAILED, at or created, kept[REFUSED_ANNOTATION]
     if done := condition(job.status.conditions, "Complete"):
         at = job.status.completion_time or done.last_transition_time or created
-        return State.DONE, at, kept.get(REASON_ANNOTATION, _last_words(pods))
+        return State.DONE, at, kept.get(REASON_ANNOTATION, _last_words(pods, worker))
     if failed := condition(job.status.conditions, "Failed"):
-        reason = kept.get(REASON_ANNOTATION) or _last_words(pods) or failed.message or failed.reason
+        reason = kept.get(REASON_ANNOTATION) or _last_words(pods, worker) or failed.message or failed.reason
         return State.FAILED, failed.last_transition_time or created, reason
     live = [pod for pod in pods if not pod.has_ended]
     for pod in live:
         # One whose container has ended is running until the kubelet has said so of the whole pod.
-        if running := _running(pod) or _terminated(pod) or _init_running(pod):
-            return State.RUNNING, running.started_at or pod.metadata.creation_timestamp, ""
+        if _is_kept_back(pod):
+            return State.STARTING, _ended_at(pod), why_waiting(pod)
+        if worker.running(pod) or worker.terminated(pod) or _init_running(pod) or worker.began(pod):
+            return State.RUNNING, _since(pod, worker), ""
     if live:
         return State.STARTING, live[-1].metadata.creation_timestamp, why_waiting(live[-1])
-    ended = _terminated(pods[-1]) if pods else None
+    ended = worker.terminated(pods[-1]) if pods else None
     if ended and ended.started_at and pods[-1].status.phase == "Succeeded":
         # The controller has not counted it yet.
         return State.RUNNING, ended.started_at, ""
     at = ended.finished_at if ended and ended.finished_at else created
-    return State.STARTING, at, refusal or _last_words(pods)
+    return State.STARTING, at, refusal or _last_words(pods, worker)
 
 
 def why_waiting(pod: PodObject) -> str:
     """What keeps a pod from running, in the words of who knows; empty while nothing is wrong."""
-    for status in (*pod.status.init_container_statuses, *pod.status.container_statuses):
-        waiting = status.state.waiting
-        if waiting and waiting.reason and waiting.reason not in _UNTOLD:
+    for status in pod.statuses:
+        if waiting := _told_to_wait(status):
             return f"{waiting.reason}: {waiting.message}" if waiting.message else waiting.reason
     scheduled = next((one for one in pod.status.conditions if one.type == "PodScheduled"), None)
     if scheduled and scheduled.status == "False":
@@ -312,46 +399,63 @@ def _attempt(job: JobObject, state: State, pods: Sequence[PodObject]) -> int:
     return failed + 1 if state in {State.RUNNING, State.DONE} else failed
 
 
+def _told_to_wait(status: ContainerStatus) -> Waiting | None:
+    """That a container can't be started now, with the reason."""
+    waiting = status.state.waiting
+    return waiting if waiting and waiting.reason and waiting.reason not in _UNTOLD else None
+
+
+def _is_kept_back(pod: PodObject) -> bool:
+    """Whether nothing of it runs, though something of it has, since what is next can't be started."""
+    return (
+        _has_begun(pod)
+        and not any(one.state.running for one in pod.statuses)
+        and any(_told_to_wait(one) for one in pod.statuses)
+    )
+
+
 def _has_begun(pod: PodObject) -> bool:
-    statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
-    return any(one.state.running or one.state.terminated for one in statuses)
+    return any(one.state.running or one.state.terminated for one in pod.statuses)
 
 
 def _ended_at(pod: PodObject) -> datetime:
-    ended = _terminated(pod)
-    return ended.finished_at if ended and ended.finished_at else pod.metadata.creation_timestamp
+    finished = [one.state.terminated.finished_at for one in pod.statuses if one.state.terminated]
+    return max((at for at in finished if at), default=pod.metadata.creation_timestamp)
 
 
-def _running(pod: PodObject) -> Running | None:
-    return next((one.state.running for one in pod.status.container_statuses if one.name == CONTAINER), None)
+def _since(pod: PodObject, worker: _Worker) -> datetime:
+    init = _init_running(pod)
+    return worker.began(pod) or (init.started_at if init else None) or pod.metadata.creation_timestamp
 
 
 def _init_running(pod: PodObject) -> Running | None:
     return next((one.state.running for one in pod.status.init_container_statuses if one.state.running), None)
 
 
-def _terminated(pod: PodObject) -> Terminated | None:
-    return next((one.state.terminated for one in pod.status.container_statuses if one.name == CONTAINER), None)
+def _processing_seconds(pods: Sequence[PodObject], worker: _Worker) -> float:
+    return sum(seconds for pod in pods for _, seconds in worker.seconds(pod))
 
 
-def _processing_seconds(terminated: Sequence[Terminated]) -> float:
-    return sum(
-        max(0.0, (one.finished_at - one.started_at).total_seconds())
-        for one in terminated
-        if one.started_at and one.finished_at
-    )
+def _seconds_of(terminated: Terminated) -> float:
+    if not terminated.started_at or not terminated.finished_at:
+        return 0.0
+    return max(0.0, (terminated.finished_at - terminated.started_at).total_seconds())
 
 
-def _last_words(pods: Sequence[PodObject]) -> str:
+def _last_words(pods: Sequence[PodObject], worker: _Worker) -> str:
     """What the last worker said, or what was said of it."""
     ended = [pod for pod in pods if pod.has_ended]
     if not ended:
         return ""
     pod = ended[-1]
-    terminated = _terminated(pod)
+    terminated = worker.terminated(pod)
     if pod.status.reason == "DeadlineExceeded":
         # The node counts from when it took the pod: pulling an image is part of it.
-        began = "" if terminated else f", before its worker had started: {why_waiting(pod) or 'its image was pulled'}"
+        began = (
+            ""
+            if worker.began(pod)
+            else f", before its worker had started: {why_waiting(pod) or 'its image was pulled'}"
+        )
         return f"stopped at its deadline (retry.deadlineSeconds){began}"
     disrupted = condition(pod.status.conditions, _DISRUPTED)
     if disrupted and pod.status.phase == "Failed" and not (terminated and terminated.exit_code in NO_RETRY):
@@ -363,13 +467,13 @@ def _last_words(pods: Sequence[PodObject]) -> str:
     if terminated and terminated.exit_code:
         told = f", {terminated.reason}" if terminated.reason not in _UNREMARKABLE else ", without a word"
         return f"exit code {terminated.exit_code}{told}"
-    return pod.status.message or pod.status.reason or _words_of_others(pod)
+    return pod.status.message or pod.status.reason or _words_of_others(pod, worker)
 
 
-def _words_of_others(pod: PodObject) -> str:
+def _words_of_others(pod: PodObject, worker: _Worker) -> str:
     """Of a container beside or before the worker's, that made the pod fail."""
-    for one in (*pod.status.init_container_statuses, *pod.status.container_statuses):
+    for one in pod.statuses:
         ended = one.state.terminated
-        if one.name != CONTAINER and ended and ended.exit_code:
+        if one.name not in worker.names and ended and ended.exit_code:
             return f"container {one.name}: {ended.message.strip() or f'exit code {ended.exit_code}, {ended.reason}'}"
     return ""
