@@ -1,6 +1,8 @@
 """The Kubernetes engine against a real API server, controllers, kubelet and container runtime."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,5 +44,19 @@ class TestKubernetesEngine(EngineContract):
             "image": self.cluster.shell_image,
             "command": ["sh", "-c", script, "sh", "${name}"],
             "podTemplate": {"spec": {"volumes": [volume], "containers": [container]}},
+        }
+        return queue_with(folder, worker=worker, retry=retry)
+
+    def chain(self, folder: Path, stages: Sequence[dict[str, Any]], **retry: int) -> Queue:
+        """Each stage runs in that image, and sees the same folder."""
+        volume = {"name": "test", "hostPath": {"path": str(folder)}}
+        *before, last = [
+            {"name": stage["name"], "volumeMounts": [{"name": "test", "mountPath": str(folder)}]} for stage in stages
+        ]
+        pod = {"volumes": [volume], "initContainers": before, "containers": [last]}
+        worker = {
+            "stages": [{**stage, "image": self.cluster.shell_image} for stage in stages],
+            "adapterImage": self.cluster.project_image("multi-worker"),
+            "podTemplate": {"spec": pod},
         }
         return queue_with(folder, worker=worker, retry=retry)
