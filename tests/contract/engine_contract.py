@@ -409,7 +409,7 @@ class EngineContract(ABC):
         assert (job.state, job.stage, job.reason, job.exit_code, job.attempt) == (
             State.FAILED, names[number], "no face in it", 65, 1,
         )  # fmt: skip
-        assert job.told_reason == f"stage {names[number]}: no face in it"
+        assert job.told_reason == f"stage {names[number]}, exit code 65: no face in it"
         assert (folder / "began").exists() is False
         assert watched.engine.log(job).split() == ["looking"]
         assert watched.engine.log(job, "first").split() == [["looking"], ["fine"]][number]

@@ -18,7 +18,7 @@ from longshore.manifests import Bundle, bundle_for
 from longshore.names import job_name
 from longshore.state import Job, State
 from longshore_kit.errors import EngineUnavailable, ManifestRefused
-from support.queues import item_named, queue_with, shell_queue
+from support.queues import item_named, queue_with, shell_queue, shell_stage
 
 from .engine_contract import EngineContract, Watched
 
@@ -215,6 +215,32 @@ class TestProcessEngine(EngineContract):
 
         runs = (folder / "runs").read_text().splitlines()
         assert (job.state, job.attempt, len(runs), (folder / "overlap").exists()) == (State.DONE, 1, 2, False)
+
+    def test_a_chain_whose_supervisor_was_killed_begins_again(self, watched: Watched, folder: Path) -> None:
+        """With its first stage, on a clean folder; it costs no attempt, and nothing of the lost one is left."""
+        first = f'echo run >> {folder}/runs; test -e "$WORK_PATH/left" && touch {folder}/dirty; touch "$WORK_PATH/left"'
+        last = f"touch {folder}/up; test -e {folder}/go || sleep 1000"
+        self.start_chain(watched, folder, shell_stage("first", first), shell_stage("last", last), attempts=1)
+        running = watched.until("a", lambda _: (folder / "up").exists())
+        assert running is not None
+        (folder / "go").touch()
+        self.supervisor_of(running).kill()
+
+        job = watched.until_finished("a")
+
+        assert (job.state, job.attempt, (folder / "dirty").exists()) == (State.DONE, 1, False)
+        assert (folder / "runs").read_text() == "run\n" * 2
+        assert self.processes_of(job) == []
+
+    def test_a_stage_that_is_killed_fails_the_attempt_by_its_name(self, watched: Watched, folder: Path) -> None:
+        """As any worker's end by a signal."""
+        stages = [shell_stage("first", "kill -9 $$$$"), shell_stage("last", f"touch {folder}/began")]
+        self.start_chain(watched, folder, *stages, attempts=1)
+
+        job = watched.until_finished("a")
+
+        assert (job.state, job.told_reason) == (State.FAILED, "stage first: exit code 137, without a word")
+        assert (folder / "began").exists() is False
 
     def test_what_a_killed_worker_left_behind_is_ended_before_the_next_start(
         self, watched: Watched, folder: Path

@@ -163,14 +163,22 @@ def test_ls_json_is_exact(worked: LocalRun) -> None:
     """Programs get names as they are, and times as numbers, or null while an item waits."""
     rows = worked.rows()
     timed = {row["item"]: isinstance(row.pop("since"), float) for row in rows}
-    made = {"state": "done", "attempt": 1, "reason": "made"}
+    made = {"state": "done", "attempt": 1, "reason": "made", "stage": "", "exit_code": 0}
 
     assert rows == [
-        {"item": "later.txt", "state": "waiting", "attempt": 0, "reason": "", "job": ""},
+        {
+            "item": "later.txt",
+            "state": "waiting",
+            "attempt": 0,
+            "reason": "",
+            "job": "",
+            "stage": "",
+            "exit_code": None,
+        },
         {"item": "good.txt", "job": job_name("local", "good.txt")} | made,
         {"item": ODD, "job": job_name("local", ODD)} | made,
         {"item": "bad.txt", "job": job_name("local", "bad.txt")}
-        | {"state": "failed", "attempt": 1, "reason": "no video stream"},
+        | {"state": "failed", "attempt": 1, "reason": "no video stream", "stage": "", "exit_code": 65},
     ]
     assert timed == {"later.txt": False, "good.txt": True, ODD: True, "bad.txt": True}
 

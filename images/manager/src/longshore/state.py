@@ -52,8 +52,11 @@ class Job:
 
     @property
     def told_reason(self) -> str:
-        """Its reason, with the stage that gave it."""
-        return f"stage {self.stage}: {self.reason}" if self.stage and self.reason and self.is_trouble else self.reason
+        """Its reason, with the stage that gave it, and that one's exit code."""
+        if not self.stage or not self.reason or not self.is_trouble:
+            return self.reason
+        is_told = self.exit_code is None or self.reason.startswith(f"exit code {self.exit_code},")
+        return f"stage {self.stage}{'' if is_told else f', exit code {self.exit_code}'}: {self.reason}"
 
     @property
     def is_trouble(self) -> bool:

@@ -24,8 +24,10 @@ from longshore.queuefile import json_schema
 from longshore.records import Records
 from longshore.source import Items
 from longshore.state import State
+from longshore_kit.documents import nearest
 from longshore_kit.errors import ItemNotFound, SourceUnavailable
 from longshore_kit.logs import configure
+from longshore_kit.programs import ADAPTER
 
 
 class ListOutput(enum.StrEnum):
@@ -102,7 +104,18 @@ def explain(file: FileWord = None, item: ItemWord = None, *, where: Where) -> No
 
 
 @placed
-def logs(file: FileWord = None, item: ItemWord = None, *, where: Where) -> None:
+def logs(
+    file: FileWord = None,
+    item: ItemWord = None,
+    *,
+    stage: Annotated[
+        str,
+        typer.Option(
+            "--stage", metavar="NAME", help="Of a chain: this stage's; default: the one at which it is or ended."
+        ),
+    ] = "",
+    where: Where,
+) -> None:
     """
     Print the end of what an item's last worker wrote.
 
@@ -114,11 +127,13 @@ def logs(file: FileWord = None, item: ItemWord = None, *, where: Where) -> None:
     with told_to_people():
         place, name = where.open_item(file, item)
         with place:
+            _expect_stage(place, stage)
             job = place.engine.jobs().get(name)
-            text = place.engine.log(job) if job else ""
+            text = place.engine.log(job, stage) if job else ""
     if not text:
         why = place.command("explain", name)
-        complain(f"{safe(name)} has no log{' any more' if job and job.is_finished else ''}: {why}")
+        of = f" of stage {safe(stage)}" if stage else ""
+        complain(f"{safe(name)} has no log{of}{' any more' if job and job.is_finished else ''}: {why}")
         raise typer.Exit(Exit.SOME_FAILED)
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
 
@@ -202,6 +217,18 @@ def _records(place: Place) -> Records:
     except LedgerUnavailable as exc:
         complain(f"the ledger can't be read, so what has no Job any more is not shown: {exc}")
         return Records()
+
+
+def _expect_stage(place: Place, stage: str) -> None:
+    """Refuse a stage that the queue has not, where its queue file can be seen."""
+    if not stage or place.queue is None:
+        return
+    names = [ADAPTER, *(one.name for one in place.queue.spec.worker.stages)]
+    if len(names) == 1:
+        raise typer.BadParameter(f"{place.name} has no stages", param_hint="--stage")
+    if stage not in names:
+        known = nearest(stage, names) or f"; there are {', '.join(names)}"
+        raise typer.BadParameter(f"there is no stage {stage!r}{known}", param_hint="--stage")
 
 
 def _explanation(place: Place, item: str) -> tuple[str, str]:

@@ -26,7 +26,10 @@ class Row:
     since: float | None
     attempt: int
     reason: str
-    job: str
+    job: str = ""
+    stage: str = ""
+    """Of a chain: the one at which it is or ended."""
+    exit_code: int | None = None
 
     def as_json(self) -> dict[str, object]:
         """For programs: names as they are, times as numbers."""
@@ -35,16 +38,19 @@ class Row:
 
 def rows_of(survey: Survey) -> list[Row]:
     """Every item that is listed or kept, the lively ones first, then by name."""
-    rows = [Row(job.item, job.state, job.since, job.attempt, job.told_reason, job.name) for job in survey.jobs.values()]
+    rows = [
+        Row(job.item, job.state, job.since, job.attempt, job.told_reason, job.name, job.stage, job.exit_code)
+        for job in survey.jobs.values()
+    ]
     names = survey.items.names if survey.items else ()
     rows += [
-        Row(record.item, record.state, record.at, 0, record.reason, "")
+        Row(record.item, record.state, record.at, 0, record.reason)
         for record in survey.records.of_items(names)
         if record.item not in survey.jobs
     ]
     if survey.items:
         waiting = waiting_items(survey.items, survey.jobs, survey.records)
-        rows += [Row(name, State.WAITING, None, 0, "", "") for name in waiting]
+        rows += [Row(name, State.WAITING, None, 0, "") for name in waiting]
     return sorted(rows, key=lambda row: (_ORDER.index(row.state), row.item))
 
 
