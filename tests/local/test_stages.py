@@ -69,7 +69,5 @@ def test_a_program_of_a_stage_that_is_not_here_is_told_before_anything_runs(chai
     chain.define("", worker={"stages": [{"name": "find", "command": ["no-such-program"]}]})
     ended = chain.run()
 
-    assert (ended.returncode, ended.stderr.strip()) == (
-        2,
-        "longshore: the process engine finds no program 'no-such-program': install it, or correct worker.stages[0].command",
-    )
+    words = "the process engine finds no program 'no-such-program': install it, or correct worker.stages[0].command"
+    assert (ended.returncode, ended.stderr.strip()) == (2, f"longshore: {words}")

@@ -1,9 +1,10 @@
-"""A program of the user's own on a leash: it ends when we do, however we end, with all that it has started.
+"""A program of the user's own on a leash: it ends when we do, with all that it has started, in whatever session.
 
     python -m longshore.leash PROGRAM ARGUMENT…
 
-Owns the program's process group and its end. Our own end is that of standard input, which a killed parent leaves too; a
-program in any language needs to know nothing of it.
+Owns the program's end. Our own is that of standard input, which a killed parent leaves too; a program in any language
+needs to know nothing of it. Promised where Linux lets us: elsewhere what has left the program's group is not found. Who
+kills us with SIGKILL kills the program too, and not what it has started.
 """
 
 import contextlib
@@ -13,8 +14,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
+from longshore.descendants import become_reaper, die_with, end_descendants
 from longshore_kit.signals import stop_on_signals
 
 _GRACE_SECONDS: Final = 2.0
@@ -24,16 +27,25 @@ _NOT_FOUND: Final = 127
 
 def main(command: list[str]) -> int:
     """Run it to its end, or to ours: its exit code, and 128 and the signal's number where one ended it."""
-    stopping = stop_on_signals()
+    is_reaper = become_reaper()
     try:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        # Before any thread is there: what runs between fork and exec must not wait for a lock that one of them held.
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=partial(die_with, os.getpid()),  # noqa: PLW1509 - see above
+        )
     except OSError as exc:
         sys.stderr.write(f"{command[0]}: can't be started: {exc.strerror}\n")
         return _NOT_FOUND
+    stopping = stop_on_signals()
     for wait in (_until_parent_ends, stopping.wait):
         threading.Thread(target=_end_after, args=(wait, child), daemon=True).start()
     code = child.wait()
     _signal_group(child, signal.SIGKILL)
+    if is_reaper:
+        end_descendants()
     return code if code >= 0 else 128 - code
 
 

@@ -2,7 +2,7 @@
 
 What the Job controller and the kubelet are on a cluster, this small process is for one Job of the process engine. It
 outlives the manager, so that a manager's end stops no worker. Owns the Job's `status.json`; everything else in the
-folder it only reads. Runs as a script with nothing but the standard library, since one is started per Job.
+folder it only reads. Runs as a script with little more than the standard library, since one is started per Job.
 
 A Job is at most once alive. The supervisor holds `lock`, so that there is one of it. It is the reaper of all that its
 worker starts, however deep and detached: an attempt has ended when no descendant is left. If it is killed itself, its
@@ -11,7 +11,6 @@ successor ends what is left before it starts anything: what carries the Job's ui
 """
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -28,6 +27,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
+
+from longshore.descendants import become_reaper, end_descendants
 
 MANIFEST: Final = "manifest.json"
 ITEM: Final = "item.json"
@@ -68,7 +69,6 @@ _NOT_FOUND: Final = 127
 _NOT_EXECUTABLE: Final = 126
 _BROKEN: Final = 125
 _RETRY_SECONDS: Final = 1.0
-_PR_SET_CHILD_SUBREAPER: Final = 36  # https://man7.org/linux/man-pages/man2/PR_SET_CHILD_SUBREAPER.2const.html
 
 Phase = Literal["starting", "running", "backoff", "stopped", "complete", "failed"]
 
@@ -157,7 +157,7 @@ class _Supervisor:
         self.woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else _pipe()
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         self.stopping = False
-        self.is_reaper = _become_reaper()
+        self.is_reaper = become_reaper()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -385,16 +385,7 @@ class _Supervisor:
             os.close(self.alive)
             self.alive = self._end_leftovers()
             return
-        while True:
-            try:
-                ended, _ = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if ended == 0:
-                for child in _children():
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.kill(child, signal.SIGKILL)
-                time.sleep(_LOCK_PAUSE)  # until the kernel has ended it; there is no event for a grandchild's end
+        end_descendants()
 
 
 def write_aside(path: Path, text: str, *, durable: bool) -> None:
@@ -469,27 +460,6 @@ def _holds(process: Any, lock: os.stat_result) -> bool:  # noqa: ANN401 - a psut
     return False
 
 
-def _become_reaper() -> bool:
-    """Whether what our descendants leave behind becomes our child, which Linux can do."""
-    if sys.platform != "linux":
-        return False
-    with contextlib.suppress(OSError, AttributeError):
-        return bool(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
-    return False
-
-
-def _children() -> list[int]:
-    """Our living children; Linux only."""
-    own = os.getpid()
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            state, parent = path.read_text(errors="replace").rpartition(")")[2].split()[:2]
-            if int(parent) == own and state != "Z":
-                found.append(int(path.parent.name))
-    return found
-
-
 def _is_written(path: Path, text: str, *, durable: bool) -> bool:
     try:
         write_aside(path, text, durable=durable)
@@ -545,7 +515,8 @@ def _cut(path: Path, size: int) -> None:
     """Keep the end of a file only."""
     with contextlib.suppress(OSError):
         if path.stat().st_size > size:
-            path.write_text(_tail(path, size), encoding="utf-8")
+            # In one step: who reads along never sees half of it.
+            write_aside(path, _tail(path, size), durable=False)
 
 
 def _drain(pipe: int) -> bytes:
