@@ -2,14 +2,16 @@
 
 Owns how a line, a row or an object becomes an item: its name is the line, or one column or field; its data is the
 whole. Refuses to guess: a row without a name, or two different ones of one name, make the source unavailable, with the
-line, as leaving one out would lose it. docs/queue-file.md says it to writers of such files.
+line, as leaving one out would lose it; and a file that is just being written is no shorter list. docs/queue-file.md
+says it to writers of such files.
 """
 
 import csv
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -19,7 +21,7 @@ import yaml
 from longshore.queuefile import load
 from longshore.sources import ListSource, list_file
 from longshore_kit.ambassador import AmbassadorSettings, serve
-from longshore_kit.contract import Item, ItemList, Malformed, decode
+from longshore_kit.contract import Item, ItemList, Malformed, decode, encode
 from longshore_kit.errors import ItemNotFound, SettingsError, SourceUnavailable
 from longshore_kit.settings import setting
 
@@ -28,7 +30,12 @@ LINE: Final = "line"
 """The one field of an item that is a plain line."""
 NAME: Final = "name"
 """The column or field with the name, where the queue file names no other."""
+SETTLE_SECONDS: Final = 2.0
+"""A file that was written to more recently may be half written: the least that tells one write from the next."""
+_FIRST_LOOKS: Final = 3
+"""How often the first look waits for a file to settle; later ones have the last list, and wait for nothing."""
 _USAGE: Final = 64
+_BY_LINES: Final = frozenset({"lines", "jsonl"})
 _FORMATS: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".yaml": "yaml", ".yml": "yaml"}
 
 Entry: TypeAlias = tuple[str, object]
@@ -61,10 +68,20 @@ class ListSourceOfItems:
         SettingsError: the items in the queue file itself are none.
     """
 
-    def __init__(self, spec: ListSource, path: Path | None) -> None:
+    def __init__(
+        self,
+        spec: ListSource,
+        path: Path | None,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._spec: Final = spec
         self._path: Final = path
+        self._clock: Final = clock
+        self._sleep: Final = sleep
         self._stamp: Stamp | None = None
+        self._has_list = path is None
         self._parsed = Parsed(ItemList(()), {})
         if path is None:
             entries = ((f"source.list.items[{index}]", entry) for index, entry in enumerate(spec.items))
@@ -79,7 +96,8 @@ class ListSourceOfItems:
 
     def get_item(self, name: str) -> Item:
         """As `Source.get_item`."""
-        data = self._look().data.get(name)
+        # What was listed is handed out, whatever has become of the file.
+        data = self._parsed.data.get(name) or self._look().data.get(name)
         if data is None:
             raise ItemNotFound(f"{name!r} is not in the list")
         return Item(name, data)
@@ -88,19 +106,51 @@ class ListSourceOfItems:
         if self._path is None:
             return self._parsed
         try:
-            stamp = _stamp(self._path)
+            stamp = self._settled_stamp(self._path)
             if stamp != self._stamp:
-                text = self._path.read_bytes().decode("utf-8-sig")
-                parsed = parse(entries_of(text, _format(self._spec, self._path), str(self._path)), self._spec.name)
-                # Written while it was read: half of it would look like a shorter list.
-                if _stamp(self._path) != stamp:
-                    raise SourceUnavailable(f"{self._path} changed while it was read; trying again")
-                self._stamp, self._parsed = stamp, self._kept(parsed)
+                self._read(self._path, stamp)
         except OSError as exc:
             raise SourceUnavailable(f"{self._path} can't be read: {exc.strerror}") from exc
         except (Malformed, UnicodeDecodeError) as exc:
             raise SourceUnavailable(f"{exc if isinstance(exc, Malformed) else f'{self._path} is not UTF-8'}") from exc
         return self._parsed
+
+    def _settled_stamp(self, path: Path) -> Stamp:
+        """The file's stamp; the first one when nobody writes to it any more, if that comes soon."""
+        stamp = _stamp(path)
+        for _ in range(0 if self._has_list else _FIRST_LOOKS):
+            if (left := self._unsettled_seconds(stamp)) <= 0:
+                break
+            self._sleep(left)
+            stamp = _stamp(path)
+        return stamp
+
+    def _unsettled_seconds(self, stamp: Stamp) -> float:
+        """How long until a file counts as written; one from the future does, since clocks are wrong at times."""
+        age = self._clock() - stamp[1] / 1e9
+        return SETTLE_SECONDS - age if 0 <= age < SETTLE_SECONDS else 0.0
+
+    def _read(self, path: Path, stamp: Stamp) -> None:
+        form = _format(self._spec, path)
+        is_settled = self._unsettled_seconds(stamp) <= 0
+        if not is_settled and form not in _BY_LINES:
+            if not self._has_list:
+                raise SourceUnavailable(f"{path} is just being written; it is read when that has ended")
+            return
+        text = path.read_bytes().decode("utf-8-sig")
+        if not is_settled:
+            text = text[: text.rfind("\n") + 1]  # the last line may be half of one
+        parsed = self._kept(parse(entries_of(text, form, str(path)), self._spec.name))
+        # Written while it was read: half of it would look like a shorter list.
+        if _stamp(path) != stamp:
+            if not self._has_list:
+                raise SourceUnavailable(f"{path} changed while it was read; trying again")
+            return
+        if is_settled:
+            self._stamp, self._parsed, self._has_list = stamp, parsed, True
+        elif parsed.data.keys() >= self._parsed.data.keys():
+            # Lines are being added: those that are whole are items already.
+            self._parsed, self._has_list = parsed, True
 
     def _kept(self, parsed: Parsed) -> Parsed:
         """The list that was there before where the names are the same: that costs nobody anything."""
@@ -115,7 +165,7 @@ def entries_of(text: str, form: str, where: str) -> Iterator[Entry]:
     Raises:
         Malformed: it is not written in this form.
     """
-    lines = text.splitlines() if form == "jsonl" else text.split("\n")
+    lines = text.split("\n")
     match form:
         case "csv":
             yield from _rows(text, where)
@@ -142,6 +192,7 @@ def parse(entries: Iterable[Entry], column: str) -> Parsed:
     places: dict[str, str] = {}
     for where, entry in entries:
         name, fields = _item(where, entry, column)
+        _expect_json(where, fields)
         if name in data and data[name] != fields:
             raise Malformed(f"{where}: {name!r} is at {places[name]} already, with other values: a name is one item")
         if name not in data:
@@ -160,6 +211,21 @@ def _item(where: str, entry: object, column: str) -> tuple[str, Mapping[str, Any
         has = ", ".join(map(str, entry))
         raise Malformed(f"{where}: has {asked}: it has {has}; set source.list.name to the one with the item's name")
     return str(value), entry
+
+
+def _expect_json(where: str, fields: Mapping[str, Any]) -> None:
+    """YAML has dates, and numbers that are none."""
+    try:
+        encode(fields)
+    except (TypeError, ValueError, RecursionError):
+        for key, value in fields.items():
+            try:
+                encode({str(key): value})
+            except (TypeError, ValueError, RecursionError) as exc:
+                raise Malformed(
+                    f"{where}: {key!r} is {value!r:.60}, for which JSON has no form: put it in quotes"
+                ) from exc
+        raise
 
 
 def _rows(text: str, where: str) -> Iterator[Entry]:
