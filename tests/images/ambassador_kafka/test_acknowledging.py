@@ -1,9 +1,13 @@
 """When an offset is committed: when all below it is done, and not before."""
 
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from confluent_kafka import Consumer
 
-from images.ambassador_kafka.topics import Topic
+from images.ambassador_kafka.topics import PROGRAM, Topic
+from support.programs import installed
 
 pytestmark = pytest.mark.slow
 
@@ -98,3 +102,56 @@ def test_no_partition_is_taken_from_anybody(wide: Topic) -> None:
 
     assert (refused.status_code, assigned) == (503, 3)
     assert "could not be committed" in refused.json()["message"]
+
+
+def test_what_has_no_record_yet_is_not_done_before_it_is_there(topic: Topic) -> None:
+    """An acknowledgement from the future is of nothing: the record that comes is listed."""
+    topic.put(b"1")
+    with topic.ambassador() as ambassador:
+        ambassador.names()
+        code = ambassador.done(topic.names(1)[0]).status_code
+        topic.put(b"2")
+        listed = ambassador.names()
+
+    assert (code, listed) == (204, topic.names(0, 1))
+
+
+def test_a_list_that_is_made_while_things_are_done_sets_nothing_back(topic: Topic) -> None:
+    """What was done is never listed again, and at the end all of it is committed."""
+    topic.put(*[b"x"] * 200)
+    with topic.ambassador() as ambassador, ThreadPoolExecutor(4) as pool:
+        names = ambassador.names()
+        acknowledging = [pool.submit(ambassador.done, name) for name in names]
+        came_again = []
+        while not all(one.done() for one in acknowledging):
+            done = {name for name, one in zip(names, acknowledging, strict=True) if one.done()}
+            came_again += sorted(done & set(ambassador.names()))
+        left = ambassador.names()
+
+    assert (came_again, left, topic.committed()) == ([], [], 200)
+
+
+def test_a_group_that_is_ahead_of_its_topic_is_told(topic: Topic) -> None:
+    """A topic that was made anew would be passed over as done, in silence."""
+    topic.put(b"1")
+    topic.commit(500)
+    with topic.ambassador() as ambassador:
+        reply = ambassador.get("/api/v1/items")
+
+    assert reply.status_code == 503
+    assert reply.json()["message"] == (
+        f"the group has committed offset 500 of {topic.name}/0, which ends at 1: "
+        "the topic was made anew, or restored; set the group to where it should go on"
+    )
+
+
+def test_a_setting_that_the_library_refuses_is_told_without_its_value(topic: Topic) -> None:
+    """64 and the reason, once; what stands in KAFKA_CONFIG may be a password."""
+    config = '{"sasl.mechanism": "canary-4711", "no.such.setting": "canary-4711"}'
+    ended = subprocess.run(
+        [installed(PROGRAM)], env=topic.environ(KAFKA_CONFIG=config), capture_output=True, text=True, check=False
+    )
+
+    assert (ended.returncode, ended.stderr.startswith("KAFKA_CONFIG: ")) == (64, True), ended
+    assert "no.such.setting" in ended.stderr
+    assert "canary" not in ended.stderr

@@ -7,10 +7,10 @@ import pytest
 from support.servers.redis import RedisServer
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[RedisServer]:
-    """A server without a password."""
-    with RedisServer() as server:
+@pytest.fixture(scope="session", params=["redis", "valkey"])
+def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A server without a password, of either kind."""
+    with RedisServer(is_valkey=request.param == "valkey") as server:
         yield server
 
 

@@ -181,3 +181,30 @@ def test_names_that_are_no_text_are_left_out_and_told(redis: RedisServer) -> Non
         log = one.stop()
 
     assert (names, log.count("not UTF-8")) == ([["good"]] * 2, 1)
+
+
+@pytest.mark.parametrize("kind", ["list", "set", "zset"])
+def test_members_of_one_name_are_one_item(redis: RedisServer, kind: str) -> None:
+    """One of them is given; done takes all of them away, as any that stayed would be worked on again."""
+    members = ['{"id": "a", "n": 1}', '{"id": "a", "n": 2}', '{"id": "b", "n": 3}']
+    fill(redis, kind, members)
+    with ambassador(redis, kind, REDIS_NAME_FIELD="id", REDIS_ACK="true") as one:
+        names = one.names()
+        given = one.item("a").json()["data"]["n"]
+        done = one.done("a").status_code
+        left, gone = one.names(), one.item("a").status_code
+
+    assert (sorted(names), given in {1, 2}, done, left, gone) == (["a", "b"], True, 204, ["b"], 404)
+
+
+def test_a_member_that_was_written_anew_since_it_was_listed_is_found(redis: RedisServer) -> None:
+    """By its name: what it holds now is given, and done takes that away."""
+    client: Any = redis.client()
+    fill(redis, "list", ['{"id": "a", "n": 1}'])
+    with ambassador(redis, "list", REDIS_NAME_FIELD="id", REDIS_ACK="true") as one:
+        one.names()
+        client.lset("items", 0, '{"id": "a", "n": 2}')
+        given = one.item("a").json()["data"]["n"]
+        done = one.done("a").status_code
+
+    assert (given, done, client.llen("items")) == (2, 204, 0)

@@ -131,6 +131,34 @@ def test_a_server_that_is_killed_while_it_answers_gives_no_shorter_list() -> Non
     assert after == 300_001
 
 
+def test_a_server_that_is_killed_in_the_midst_of_a_walk_gives_no_shorter_list() -> None:
+    """Keys are walked over in many steps: a cursor of the server before means nothing to the one after."""
+    with RedisServer() as server:
+        client: Any = server.client()
+        client.eval("for i = 1, 100000 do redis.call('set', 'key ' .. i, i) end", 0)
+        with ambassador(server, "keys") as one:
+            complete = len(one.names())
+            lists: list[int] = []
+            stop = threading.Event()
+
+            def ask() -> None:
+                while not stop.is_set():
+                    reply = one.get("/api/v1/items")
+                    lists.append(len(reply.json()["items"]) if reply.status_code == 200 else reply.status_code)
+
+            asking = threading.Thread(target=ask)
+            asking.start()
+            for _ in range(5):
+                server.kill()
+                server.revive()
+            stop.set()
+            asking.join()
+            after = len(one.names())
+
+    assert (complete, after) == (100_000, 100_000)
+    assert set(lists) <= {100_000, 503}
+
+
 def test_a_server_that_loads_is_503_until_it_has() -> None:
     """LOADING: its data is on its disk, and not there yet."""
     slowly: Any = {"key_load_delay": "500", "loading_process_events_interval_bytes": "1024"}

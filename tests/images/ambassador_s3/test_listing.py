@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from images.ambassador_s3.buckets import Bucket
+from images.ambassador_s3.buckets import PROGRAM, Bucket
+from support.programs import installed
 from support.queues import NASTY_NAMES
 from support.servers.s3 import DOMAIN, NOBODY, READER, Keys, S3Server
 
@@ -62,6 +63,7 @@ def test_what_is_given_of_an_object(bucket: Bucket) -> None:
         ({"S3_PREFIX": '["w/", "v/old/", "v/"]'}, ["w/c.mp4", "v/a.mp4", "v/a.txt", "v/old/b.mp4"]),
         ({"S3_INCLUDE": "**/*.mp4"}, ["a.mp4", "v/a.mp4", "v/old/b.mp4", "w/c.mp4"]),
         ({"S3_PREFIX": "v/", "S3_INCLUDE": "*.mp4"}, ["v/a.mp4"]),
+        ({"S3_PREFIX": "v", "S3_INCLUDE": "*.mp4"}, ["v/a.mp4"]),
         ({"S3_EXCLUDE": '["v/old", "*.mp4"]'}, ["v/a.mp4", "v/a.txt", "w/c.mp4"]),
     ],
 )
@@ -156,6 +158,28 @@ def test_why_there_is_no_list_is_said_in_words(
     assert [
         text for text in (keys.secret, "X-Amz", "Signature=") if text in log + replies[0].text + replies[1].text
     ] == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            {"S3_BY_VERSION": "true", "S3_UNLESS_EXISTS": "out/{path}"},
+            "S3_BY_VERSION and S3_UNLESS_EXISTS are both set: the output of an older version would hide the new one",
+        ),
+        ({"S3_ENDPOINT_URL": "store.example/canary"}, "S3_ENDPOINT_URL: expected "),
+        ({"S3_INCLUDE": "{a/b,c}"}, "S3_INCLUDE='{a/b,c}': expected glob"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start(bucket: Bucket, settings: dict[str, str], line: str) -> None:
+    """64, and why in a line; an address is not repeated, as people put passwords into those."""
+    ended = subprocess.run(
+        [installed(PROGRAM)], env=bucket.environ(**settings), capture_output=True, text=True, check=False
+    )
+
+    assert (ended.returncode, ended.stderr.startswith(line), "canary" in ended.stderr) == (64, True, False), (
+        ended.stderr
+    )
 
 
 def test_a_reader_is_enough(bucket: Bucket) -> None:

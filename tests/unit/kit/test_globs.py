@@ -119,6 +119,8 @@ def test_a_path_that_is_not_plainly_below_the_root_is_never_an_item(path: str) -
         ("./*.mp4", "has a part '.'"),
         ("a\0b", "contains a NUL"),
         ("{a,b}" * 12, "more than 1000 choices"),
+        ("{a/b,c}", "has a choice with a slash in it, {a/b,c}: write it as two patterns"),
+        ("x/{c,d/*}.mp4", "has a choice with a slash in it, {c,d/*}: write it as two patterns"),
     ],
 )
 def test_a_pattern_that_matches_nothing_below_the_root_is_refused(pattern: str, reason: str) -> None:

@@ -1,13 +1,14 @@
 """Settings from the environment."""
 
 from pathlib import Path
+from typing import Annotated
 
 import pytest
-from pydantic import ValidationError, model_validator
+from pydantic import AfterValidator, ValidationError, model_validator
 
 from longshore_kit.ambassador import AmbassadorSettings
 from longshore_kit.errors import SettingsError
-from longshore_kit.settings import Boolean, Settings, TextList, setting
+from longshore_kit.settings import Boolean, Secret, Settings, TextList, setting
 
 
 class Example(Settings):
@@ -17,6 +18,12 @@ class Example(Settings):
     poll_seconds: float = setting("How often.", unit="seconds", default=5, ge=0.1)
     pattern: TextList = setting("Which files.", unit="glob", default=("**/*.mp4",))
     is_quiet: Boolean = setting("Whether to be quiet.", unit="true or false", default=False)
+
+
+def _refuse(url: str) -> str:
+    if "@" in url:
+        raise ValueError("has a password in it")
+    return url
 
 
 class Ordered(Settings):
@@ -62,6 +69,24 @@ def test_every_bad_variable_is_named() -> None:
         "POLL_SECONDS='fast': expected seconds (Input should be a valid number, unable to parse string as a number)",
         "IS_QUIET='yes': expected true or false (expected true or false)",
     ]
+
+
+class Guarded(Settings):
+    """Settings that may hold a password."""
+
+    password: Secret = setting("What nobody may see.", unit="text", default=None)
+    url: Annotated[str, AfterValidator(_refuse)] = setting("Where.", unit="URL", default="", is_shown=False)
+
+
+def test_what_may_hold_a_password_is_not_repeated(tmp_path: Path) -> None:
+    """The variable, what was expected and why; never its value."""
+    told = problem({"URL": "http://user:canary@host"}, Guarded)
+    (tmp_path / "secret").write_bytes(b"\xffcanary")
+    unread = problem({"PASSWORD_FILE": str(tmp_path / "secret")}, Guarded)
+
+    assert told == "URL: expected URL (has a password in it)"
+    assert unread.startswith(f"PASSWORD_FILE='{tmp_path}/secret': can't be read: ")
+    assert "canary" not in unread
 
 
 @pytest.mark.parametrize("value", ["True", "1", "0", "no", "off", " true"])
