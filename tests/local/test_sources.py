@@ -84,6 +84,39 @@ def test_a_script_for_every_object_of_a_bucket(local: LocalRun, monkeypatch: pyt
     assert ADMIN.secret not in everything_under(local.folder) + first.stdout + first.stderr + second.stderr
 
 
+def test_thumbnails_from_bucket_to_bucket(local: LocalRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fetch, thumbnails, store: three images unchanged; what is no video fails in the stage that finds it out."""
+    with S3Server() as store:
+        client = store.client()
+        client.create_bucket(Bucket="videos")
+        for video in real_videos():
+            client.upload_file(str(video), "videos", f"incoming/a b/{video.name}")
+        client.put_object(Bucket="videos", Key="incoming/no video.mp4", Body=b"no video at all")
+        for name, value in (store.environ_of(ADMIN) | {"HOME": str(local.folder)}).items():
+            monkeypatch.setenv(name, value)
+        run = example(local, "08-s3-thumbnails", **{"http://127.0.0.1:8333": store.url})
+        ended, rows = run.run(), {row["item"]: row for row in run.rows()}
+        said = run.longshore("explain", str(run.file), f"incoming/a b/{real_videos()[0].name}").stdout
+        keys = [one["Key"] for one in client.list_objects_v2(Bucket="videos", Prefix="thumbs/")["Contents"]]
+        base = f"thumbs/a b/{real_videos()[0].name}/"
+        picture = client.get_object(Bucket="videos", Key=f"{base}thumb0001.jpg")["Body"].read()
+        marker = json.loads(client.get_object(Bucket="videos", Key=f"{base}_SUCCESS")["Body"].read())
+
+    (local.folder / "thumb.jpg").write_bytes(picture)
+    with Image.open(local.folder / "thumb.jpg") as image:
+        assert image.size[0] == 320
+    assert {f"{base}{one['name']}" for one in marker["files"]} | {f"{base}_SUCCESS"} == {
+        key for key in keys if key.startswith(base)
+    }
+    failed = rows.pop("incoming/no video.mp4")
+    assert (failed["state"], failed["stage"], failed["exit_code"]) == ("failed", "thumbs", 65)
+    assert {(row["state"], row["stage"]) for row in rows.values()} == {("done", "store")}
+    assert len(rows) == len(real_videos())
+    assert all(f"{stage} " in said for stage in ("multi-worker", "fetch", "thumbs", "store")), said
+    assert ended.returncode == 1
+    assert ADMIN.secret not in everything_under(local.folder) + ended.stdout + ended.stderr
+
+
 def everything_under(folder: Path) -> str:
     """All that was written: Jobs, logs, results."""
     files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())

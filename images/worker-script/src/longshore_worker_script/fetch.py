@@ -28,7 +28,7 @@ _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
 def fetch(
-    origin: S3Object | WebPage, place: Workplace, *, client: "Callable[[], S3Client]", web: Web, limit: int
+    origin: S3Object | WebPage, place: Workplace, *, client: "Callable[[], S3Client]", web: Web, limit: int, name: str
 ) -> Fetched:
     """
     Fetch the item's input into its workplace, which is emptied first.
@@ -38,7 +38,7 @@ def fetch(
         ItemFailed: it could not be fetched this time.
     """
     place.clear()
-    target = place.input_for(origin.key)
+    target = place.input_for(origin.key, name)
     if isinstance(origin, WebPage):
         etag = web.fetch(origin.url, target, limit)
     else:

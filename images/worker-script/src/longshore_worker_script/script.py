@@ -36,7 +36,7 @@ def run_script(file: Path, place: Workplace, environ: Mapping[str, str], *, pass
     Raises:
         ItemRejected: it ended with 65. SettingsError: with 64. ItemFailed: with anything else but 0.
     """
-    place.output.mkdir(exist_ok=True)
+    place.output.mkdir(parents=True, exist_ok=True)
     hidden = {*_OWN, *(() if pass_credentials else _CREDENTIALS)}
     own = {
         **{name: value for name, value in environ.items() if name not in hidden},

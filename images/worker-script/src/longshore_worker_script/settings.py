@@ -9,6 +9,7 @@ from longshore_kit.keys import check_template
 from longshore_kit.s3 import S3Settings
 from longshore_kit.settings import Boolean, TextList, setting
 from longshore_worker_script.output import check_output
+from longshore_worker_script.workplace import is_plain
 
 
 def _output(text: str) -> str:
@@ -20,6 +21,18 @@ def _marker(name: str) -> str:
     if not name or "/" in name or name in {".", ".."}:
         raise ValueError("it must be a plain name, without a slash")
     return name
+
+
+def _input_name(name: str) -> str:
+    if name and not is_plain(name):
+        raise ValueError("it must be a plain name: letters, digits, dots, dashes")
+    return name
+
+
+def _below(path: str) -> str:
+    if not all(part and is_plain(part) for part in path.split("/")):
+        raise ValueError("it must be a path below WORK_DIR, of plain names")
+    return path
 
 
 class ScriptSettings(S3Settings):
@@ -62,6 +75,18 @@ class ScriptSettings(S3Settings):
         "folder is made in it and removed. Empty: the system's folder for temporary files.",
         unit="folder",
         default=None,
+    )
+    input_name: Annotated[str, AfterValidator(_input_name)] = setting(
+        "What the fetched file is called, for a stage that must know it beforehand; empty: as its key ends, where that "
+        "is a plain name.",
+        unit="name",
+        default="",
+    )
+    output_folder: Annotated[str, AfterValidator(_below)] = setting(
+        "The folder in WORK_DIR whose content is stored: the script's OUTPUT_DIR, or where a stage before `store` "
+        "leaves what it makes.",
+        unit="relative path",
+        default="output",
     )
     pass_credentials: Boolean = setting(
         "Let the script see AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; it needs none of them.",

@@ -20,19 +20,19 @@ from longshore_worker_script.workplace import Workplace, fresh, shared
 def fetch(work: Work) -> str:
     """Fetch the item's input into the shared folder."""
     settings = ScriptSettings.from_environment(work.environ)
-    return _fetch(work, settings, shared(settings.work_dir))
+    return _fetch(work, settings, shared(settings.work_dir, settings.output_folder))
 
 
 def run(work: Work) -> str:
     """Run the script on what was fetched."""
     settings = ScriptSettings.from_environment(work.environ)
-    return _run(work, settings, shared(settings.work_dir))
+    return _run(work, settings, shared(settings.work_dir, settings.output_folder))
 
 
 def store(work: Work) -> str:
     """Store what is in the shared folder's output."""
     settings = ScriptSettings.from_environment(work.environ)
-    return _store(work, settings, shared(settings.work_dir))
+    return _store(work, settings, shared(settings.work_dir, settings.output_folder))
 
 
 def everything(work: Work) -> str:
@@ -41,7 +41,7 @@ def everything(work: Work) -> str:
     # What is missing is told before anything is fetched.
     _need_script(settings)
     _need_output(settings)
-    with fresh(settings.work_dir) as place:
+    with fresh(settings.work_dir, settings.output_folder) as place:
         _fetch(work, settings, place)
         said = _run(work, settings, place)
         stored = _store(work, settings, place)
@@ -51,7 +51,8 @@ def everything(work: Work) -> str:
 def _fetch(work: Work, settings: ScriptSettings, place: Workplace) -> str:
     origin = origin_of(work.data, settings.allowed_hosts)
     web = Web(settings.allowed_hosts)
-    fetched = fetch_input(origin, place, client=lambda: connect(settings), web=web, limit=settings.max_input_bytes)
+    limit, name = settings.max_input_bytes, settings.input_name
+    fetched = fetch_input(origin, place, client=lambda: connect(settings), web=web, limit=limit, name=name)
     return f"fetched {fetched.size_bytes} bytes"
 
 

@@ -51,6 +51,8 @@ def files_in(output: Path) -> list[File]:
     Raises:
         ItemFailed: something in it is no file, leads out of it, or has a name that is no text.
     """
+    if not output.is_dir():
+        raise ItemFailed(f"there is no folder {output} to store: a step before must make it, or OUTPUT_FOLDER name it")
     root = output.resolve()
     return sorted(_walk(root, root), key=lambda file: file.name)
 
