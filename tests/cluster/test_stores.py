@@ -6,12 +6,15 @@ The servers run on the node, and pods reach them by its address; credentials com
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import yaml
 from confluent_kafka import Consumer, TopicPartition
 from PIL import Image
 
+from cluster.test_commands import longshore, out
 from longshore.cluster_ledger import LEDGER_LABEL, SETTLE_SECONDS
 from support.cluster import images
 from support.cluster.node import ADDRESS
@@ -105,6 +108,71 @@ def test_a_bucket_of_videos_through_a_script_and_back(release: Release, host: st
     with Image.open(release.folder / "sheet.jpg") as picture:
         assert picture.size[0] == 640
     assert ADMIN.secret not in seen
+
+
+CHAIN_IMAGES: Final = ("ambassador-s3", "worker-script", "worker-ffmpeg", "multi-worker")
+EXAMPLE: Final = Path(__file__).parents[2] / "examples/08-s3-thumbnails/queue.yaml"
+
+
+def test_from_bucket_to_bucket_with_unchanged_images(release: Release, host: str) -> None:
+    """The example, with a user id of its own for each stage, in a namespace that takes what is restricted alone."""
+    use(release, *CHAIN_IMAGES)
+    release.kubectl("label", "namespace", release.namespace, "pod-security.kubernetes.io/enforce=restricted")
+    with S3Server(host) as store:
+        client = store.client()
+        client.create_bucket(Bucket="videos")
+        for video in real_videos():
+            client.upload_file(str(video), "videos", f"incoming/{video.name}")
+        keys = secret(release, AWS_ACCESS_KEY_ID=ADMIN.access, AWS_SECRET_ACCESS_KEY=ADMIN.secret)
+        values = yaml.safe_load(
+            EXAMPLE.read_text(encoding="utf-8").replace("http://127.0.0.1:8333", store.url).replace("bucket-keys", keys)
+        )
+        users = {"multi-worker": 10001, "fetch": 10002, "thumbs": 10003, "store": 10004}
+        *before, last = [{"name": name, "securityContext": {"runAsUser": user}} for name, user in users.items()]
+        values["worker"]["podTemplate"] = {"spec": {"initContainers": before, "containers": [last]}}
+        values["queue"] = {}
+        release.helm("install", {**values, "images": release.images})
+        items = [f"incoming/{video.name}" for video in real_videos()]
+        release.until("a pod", lambda: bool(pods(release)))
+        requests = asked_for(pods(release)[0])
+        release.until("all ended", lambda: all(release.outcome(item) for item in items))
+        outcomes = {item: release.outcome(item) for item in items}
+        made = [one["Key"] for one in client.list_objects_v2(Bucket="videos", Prefix="thumbs/")["Contents"]]
+        said = out(longshore(release, "explain", "-q", release.name, items[0]))
+        seen = told(release)
+
+    assert set(outcomes.values()) == {"Complete"}, seen
+    assert {f"thumbs/{video.name}/_SUCCESS" for video in real_videos()} <= set(made)
+    assert {f"thumbs/{video.name}/thumb0001.jpg" for video in real_videos()} <= set(made)
+    assert requests == {"cpu": 1.0, "memory": 512.0 * 1024**2}
+    assert all(f"{stage} " in said for stage in users), said
+    assert ADMIN.secret not in seen
+
+
+def pods(release: Release) -> list[dict[str, Any]]:
+    """The workers' pods."""
+    selector = "app.kubernetes.io/component=worker"
+    found: list[dict[str, Any]] = json.loads(release.kubectl("get", "pods", "-l", selector, "-o", "json"))["items"]
+    return found
+
+
+def asked_for(pod: dict[str, Any]) -> dict[str, float]:
+    """What a scheduler keeps free for a pod: the larger of its containers' sum and its largest init container."""
+
+    def total(containers: list[dict[str, Any]], resource: str) -> list[float]:
+        told = [container.get("resources", {}).get("requests", {}).get(resource, "0") for container in containers]
+        return [number(one) for one in told]
+
+    spec = pod["spec"]
+    return {
+        resource: max(sum(total(spec["containers"], resource)), *total(spec["initContainers"], resource))
+        for resource in ("cpu", "memory")
+    }
+
+
+def number(quantity: str) -> float:
+    """A quantity of Kubernetes, of the few forms that this example has."""
+    return float(quantity.removesuffix("Mi")) * (1024**2 if quantity.endswith("Mi") else 1)
 
 
 @contextmanager
