@@ -196,6 +196,17 @@ def test_a_stages_own_reference_to_nothing_fails_the_item_before_it_starts() -> 
     )
 
 
+def test_a_chain_writes_the_data_of_a_secret_to_no_disk() -> None:
+    """`payload: secret` is about who may read it, wherever it lies."""
+    queue = queue_with(volumes=VOLUMES, worker={"stages": STAGES, "payload": "secret"})
+    bundle = bundle_for(queue, item_named("a", {"path": "a", "size": 1}), LAYOUT)
+    volumes = {one["name"]: one for one in bundle.job["spec"]["template"]["spec"]["volumes"]}
+
+    assert [volumes[f"longshore-{name}"].get("emptyDir") for name in ("item-find", "item-blur", "work", "item")] == [
+        {"medium": "Memory"}, {"medium": "Memory"}, {}, None,
+    ]  # fmt: skip
+
+
 def test_a_sample_item_fills_a_chain_too() -> None:
     """Every value that a stage, or its item, refers to."""
     queue = queue_with(volumes=VOLUMES, worker={"stages": STAGES})

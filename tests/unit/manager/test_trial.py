@@ -75,6 +75,32 @@ def test_a_trial_has_the_queues_pod_with_the_managers_image_in_it() -> None:
     }
 
 
+def test_a_chain_is_tried_in_one_container() -> None:
+    """With all that its stages see, laid out as the last of them: what an admission rule asks of a pod holds for it."""
+    locked = {"allowPrivilegeEscalation": False}
+    worker = {
+        "stages": [
+            {"name": "find", "image": "a", "volumes": ["media"]},
+            {"name": "blur", "image": "b", "volumes": ["media", "out"], "env": {"X": "${item.title}"}},
+        ],
+        "podTemplate": {
+            "spec": {
+                "initContainers": [{"name": "multi-worker"}, {"name": "find"}],
+                "containers": [{"name": "blur", "securityContext": locked}],
+            }
+        },
+    }
+    queue = trial_queue(queue_with(volumes=VOLUMES, worker=worker), "manager:1")
+    bundle = bundle_for(queue, item_for(queue, "abcd"), Layout(mounts=mounts_at_root(list(queue.spec.volumes))))
+
+    pod = bundle.job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert (pod.get("initContainers"), container["name"], container["image"], container["securityContext"]) == (
+        None, "worker", "manager:1", locked,
+    )  # fmt: skip
+    assert [mount["name"] for mount in container["volumeMounts"]] == ["longshore-item", "media", "out"]
+
+
 def test_a_trial_waits_no_longer_than_helm_does() -> None:
     """Ten minutes for a worker's start are the queue's default, and five are all that `helm test` waits."""
     assert trial_queue(queue_with(), "manager:1").spec.retry.pending_seconds == 180

@@ -244,7 +244,10 @@ def _job(queue: Queue, item_name: str, template: Manifest) -> Manifest:
 def _template(queue: Queue, item: Item, layout: Layout, *, item_volume: Manifest) -> Manifest:
     worker, volumes = queue.spec.worker, queue.spec.volumes
     *before, last = _Containers(queue, item, layout).all()
-    shared = [WORK_VOLUME, *(_stage_volume(stage) for stage in worker.stages)] if worker.stages else []
+    # What is in a Secret is written to no disk.
+    medium = {"medium": "Memory"} if worker.payload == "secret" else {}
+    shared: list[Manifest] = [{"name": WORK_VOLUME, "emptyDir": {}}] if worker.stages else []
+    shared += [{"name": _stage_volume(stage), "emptyDir": medium} for stage in worker.stages]
     return {
         "spec": {
             "restartPolicy": "Never",
@@ -257,7 +260,7 @@ def _template(queue: Queue, item: Item, layout: Layout, *, item_volume: Manifest
             "containers": [last],
             "volumes": [
                 item_volume,
-                *({"name": name, "emptyDir": {}} for name in shared),
+                *shared,
                 *(_volume(name, volumes[name], layout) for name in worker.all_volumes),
             ],
         }

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from longshore.manifests import REFUSED_ANNOTATION, SHIPPED_PREFIX, STAGES_ANNOTATION, Manifest
 from longshore.podtemplate import CONTAINER, ITEM_VOLUME, WORK_VOLUME
+from longshore_kit.programs import ADAPTER
 
 _POD_FIELDS: Final = {
     "restartPolicy", "activeDeadlineSeconds", "terminationGracePeriodSeconds", "initContainers", "containers",
@@ -50,7 +51,9 @@ def _container_problems(container: Manifest, program: str) -> Iterator[str]:
         yield f"can't honour {name} of a container: leave it out here"
     if "limits" in container.get("resources", {}):
         yield f"can't limit a process: leave {program}.resources.limits out here"
-    if not command(container).get("command"):
+    if not command(container).get("command") and container["name"] == ADAPTER:
+        yield f"finds no longshore-{ADAPTER}, which every chain begins with: install it beside longshore"
+    elif not command(container).get("command"):
         image = container.get("image", "")
         yield f"has no images, and {image!r} is not installed here: set {program}.command to the program that it runs"
     for variable in container.get("env", []):
@@ -135,7 +138,9 @@ def command(container: Manifest) -> Manifest:
     """What to run: the container's command, or the program that a shipped image is on this machine."""
     if "command" in container:
         return {"command": container["command"]}
-    program = _shipped_program(container.get("image", ""))
+    # A chain's adapter is a program of ours, whatever image a cluster has it in.
+    image = f"{SHIPPED_PREFIX}{ADAPTER}" if container["name"] == ADAPTER else container.get("image", "")
+    program = _shipped_program(image)
     return {"command": [program]} if program else {}
 
 
