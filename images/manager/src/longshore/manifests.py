@@ -283,11 +283,11 @@ class _Containers:
             yield self._container(CONTAINER, worker, layout.item_folder, [own])
             return
         work: Manifest = {"name": WORK_VOLUME, "mountPath": layout.work_folder}
-        yield self._adapter([own, work])
+        yield self._adapter([own, dict(work)])
         for stage in worker.stages:
             folder = layout.item_folder_of(stage.name)
             items: Manifest = {"name": _stage_volume(stage), "mountPath": folder, "readOnly": True}
-            yield self._container(stage.name, stage, folder, [items, work])
+            yield self._container(stage.name, stage, folder, [items, dict(work)])
 
     def _adapter(self, mounts: Sequence[Manifest]) -> Manifest:
         """What comes before the first stage: it makes each stage's item file of the item's own."""

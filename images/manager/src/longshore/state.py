@@ -53,10 +53,15 @@ class Job:
     @property
     def told_reason(self) -> str:
         """Its reason, with the stage that gave it, and that one's exit code."""
+        return f"{self.at_stage}{self.reason}"
+
+    @property
+    def at_stage(self) -> str:
+        """What comes before a reason: `stage blur, exit code 3: `; nothing where there is no chain, or no trouble."""
         if not self.stage or not self.reason or not self.is_trouble:
-            return self.reason
+            return ""
         is_told = self.exit_code is None or self.reason.startswith(f"exit code {self.exit_code},")
-        return f"stage {self.stage}{'' if is_told else f', exit code {self.exit_code}'}: {self.reason}"
+        return f"stage {self.stage}{'' if is_told else f', exit code {self.exit_code}'}: "
 
     @property
     def is_trouble(self) -> bool:

@@ -231,19 +231,15 @@ def _line(job: Job) -> str:
         case State.DONE:
             return f"done      {item}  {duration(job.processing_seconds)}"
         case State.FAILED:
-            return f"failed    {item}  {_at_stage(job)}{_last_line(job.reason)}"
+            return f"failed    {item}  {job.at_stage}{_last_line(job.reason)}"
         case State.STARTING if job.reason:
             return (
                 f"{job.state:<9} {item}  again, after attempt {job.attempt} of {job.attempts}: "
-                f"{_at_stage(job)}{_last_line(job.reason)}"
+                f"{job.at_stage}{_last_line(job.reason)}"
             )
         case _:
             again = f"  attempt {job.attempt} of {job.attempts}" if job.attempt > 1 else ""
             return f"{job.state:<9} {item}{again}"
-
-
-def _at_stage(job: Job) -> str:
-    return f"stage {job.stage}: " if job.stage else ""
 
 
 def _summary(found: Mapping[str, int], pending: int = 0) -> str:
