@@ -1,9 +1,11 @@
 """A chain of stages as people run and look at one on a laptop."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from support.queues import shell_stage
 from support.runs import LocalRun
@@ -72,3 +74,12 @@ def test_a_program_of_a_stage_that_is_not_here_is_told_before_anything_runs(chai
 
     words = "the process engine finds no program 'no-such-program': install it, or correct worker.stages[0].command"
     assert (ended.returncode, ended.stderr.strip()) == (2, f"longshore: {words}")
+
+
+def test_a_chains_manifest_is_whole_yaml(chain: LocalRun) -> None:
+    """What a person reads, and kubectl takes, has no anchors; what has been read is the Job."""
+    text = chain.longshore("manifest", str(chain.file), "a face.txt").stdout
+    as_json = chain.longshore("manifest", str(chain.file), "a face.txt", "-o", "json").stdout
+
+    assert "&id" not in text
+    assert yaml.safe_load(text) == json.loads(as_json)

@@ -247,7 +247,7 @@ def _template(queue: Queue, item: Item, layout: Layout, *, item_volume: Manifest
     # What is in a Secret is written to no disk.
     medium = {"medium": "Memory"} if worker.payload == "secret" else {}
     shared: list[Manifest] = [{"name": WORK_VOLUME, "emptyDir": {}}] if worker.stages else []
-    shared += [{"name": _stage_volume(stage), "emptyDir": medium} for stage in worker.stages]
+    shared += [{"name": _stage_volume(stage), "emptyDir": dict(medium)} for stage in worker.stages]
     return {
         "spec": {
             "restartPolicy": "Never",
