@@ -17,6 +17,7 @@ from longshore_kit.ambassador import AmbassadorSettings
 from longshore_kit.programs import variable_text, volume_variable
 from longshore_kit.s3 import S3Settings
 from longshore_kit.settings import Settings
+from longshore_multi_worker.settings import MultiWorkerSettings
 from longshore_worker_ffmpeg.settings import FfmpegSettings
 from longshore_worker_script.settings import ScriptSettings
 
@@ -28,6 +29,7 @@ DOCUMENTED = [
     ("images/ambassador-redis/README.md", RedisSettings),
     ("images/ambassador-s3/README.md", S3SourceSettings),
     ("images/manager/README.md", ManagerSettings),
+    ("images/multi-worker/README.md", MultiWorkerSettings),
     ("images/worker-ffmpeg/README.md", FfmpegSettings),
     ("images/worker-script/README.md", ScriptSettings),
 ]

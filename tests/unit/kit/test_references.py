@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longshore.engines.supervisor import expand
 from longshore_kit.contract import Item
 from longshore_kit.errors import ItemRejected
+from longshore_kit.expansion import expand
 from longshore_kit.references import fill, references, unknown_references
 from support.queues import NASTY_NAMES, item_named
 

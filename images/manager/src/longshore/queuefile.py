@@ -20,18 +20,9 @@ from longshore.sources import Source, list_volume
 from longshore_kit import documents
 from longshore_kit.documents import Misfit, nearest
 from longshore_kit.errors import SettingsError
-from longshore_kit.programs import Model, Program, Stage, chain_misfits, program_misfits, volume_variable
+from longshore_kit.programs import HostPath, Model, Program, Stage, chain_misfits, program_misfits, volume_variable
 
 _VOLUME_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?")
-
-
-class HostPath(Model):
-    """A folder of the machine itself: works on the laptop and on Docker as it is."""
-
-    path: str = Field(description="The folder; where it is relative, it counts from the queue file, on a laptop only.")
-    type: Literal["Directory", "DirectoryOrCreate"] = Field(
-        default="Directory", description="DirectoryOrCreate makes the folder where it is missing, as in Kubernetes."
-    )
 
 
 class Nfs(Model):

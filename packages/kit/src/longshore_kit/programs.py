@@ -6,7 +6,7 @@ whole. Refuses nothing of an image: any image is a worker, and any worker a stag
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator
 from pydantic.alias_generators import to_camel
@@ -37,6 +37,15 @@ class Model(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, alias_generator=to_camel, validate_by_name=False, validate_by_alias=True
+    )
+
+
+class HostPath(Model):
+    """A folder of the machine itself: works on the laptop and on Docker as it is."""
+
+    path: str = Field(description="The folder; where it is relative, it counts from the queue file, on a laptop only.")
+    type: Literal["Directory", "DirectoryOrCreate"] = Field(
+        default="Directory", description="DirectoryOrCreate makes the folder where it is missing, as in Kubernetes."
     )
 
 

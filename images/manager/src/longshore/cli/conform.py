@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 import typer
 
 from longshore.cli.common import Exit, misuse, told_to_people
-from longshore.engines.supervisor import expand
 from longshore.explain import safe
 from longshore_kit.conform import CheckResult, check_source, check_worker
 from longshore_kit.conform.rules import NothingToCheck, Outcome
 from longshore_kit.contract import Item, Malformed, decode
 from longshore_kit.errors import SettingsError
+from longshore_kit.expansion import expand
 from longshore_kit.references import fill, references
 
 _EXIT_CODES: Final = "Exit codes: 0 no rule is broken · 1 some are · 2 misuse, or nothing to check."

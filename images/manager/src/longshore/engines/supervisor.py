@@ -14,7 +14,6 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import select
 import shutil
 import signal
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from longshore.descendants import become_reaper, end_descendants
+from longshore_kit.expansion import expand, expand_all
 
 MANIFEST: Final = "manifest.json"
 ITEM: Final = "item.json"
@@ -129,17 +129,6 @@ def take_lock(folder: Path, name: str = LOCK) -> int | None:
         pass
     os.close(lock)
     return None
-
-
-def expand(text: str, variables: dict[str, str]) -> str:
-    """`$(VAR)` and `$$` as Kubernetes expands them in command, args and env; unknown ones stay as they are."""
-
-    def value_of(match: re.Match[str]) -> str:
-        if match[0] == "$$":
-            return "$"
-        return variables.get(match["name"], match[0])
-
-    return re.sub(r"\$\$|\$\((?P<name>[^)]*)\)", value_of, text)
 
 
 class _Supervisor:
@@ -303,10 +292,7 @@ class _Supervisor:
             )
 
     def _variables(self) -> dict[str, str]:
-        variables: dict[str, str] = {}
-        for variable in self.container.get("env", []):
-            variables[variable["name"]] = expand(variable.get("value", ""), variables)
-        return variables
+        return expand_all((one["name"], one.get("value", "")) for one in self.container.get("env", []))
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, **self._variables(), UID_VARIABLE: self.job["metadata"]["uid"]}

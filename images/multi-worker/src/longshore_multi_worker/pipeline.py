@@ -1,0 +1,85 @@
+"""The pipeline file: stages as in a queue file, and folders of a Docker host. Pure.
+
+Refuses what a plain Docker host can't honour, with the line, the key and what to write instead.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Final, Self
+
+from pydantic import Field, model_validator
+
+from longshore_kit import documents
+from longshore_kit.documents import Misfit
+from longshore_kit.programs import HostPath, Model, Stage, chain_misfits
+
+_VOLUME_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?")
+_QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|[kMGT]i?|Ki)?")
+_UNITS: Final = {
+    "m": 1e-3,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+    **{f"{unit}i": 1024.0**power for power, unit in enumerate("KMGT", 1)},
+}
+_LIMITS: Final = frozenset({"cpu", "memory"})
+
+
+class Folder(Model):
+    """A folder of the Docker host; stages see it at /<name>, and in <NAME>_PATH."""
+
+    host_path: HostPath
+    read_only: bool = False
+
+
+class Pipeline(Model):
+    """A chain of ordinary worker images."""
+
+    volumes: dict[str, Folder] = Field(default={})
+    stages: tuple[Stage, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        if problems := list(misfits(self)):
+            raise ValueError("; ".join(map(str, problems)))
+        return self
+
+
+def parse(text: str, where: str) -> Pipeline:
+    """
+    The pipeline of a file's text.
+
+    Raises:
+        SettingsError: it is wrong; a line for each thing that is, with its place.
+    """
+    return documents.parse(text, Pipeline, misfits, where=where, needs="a pipeline needs the key stages")
+
+
+def misfits(pipeline: Pipeline) -> Iterator[Misfit]:
+    """What no single part of a file shows, and what a Docker host has nothing for."""
+    for name, folder in pipeline.volumes.items():
+        if not _VOLUME_NAME.fullmatch(name) or name.startswith(("longshore", "stages")):
+            yield Misfit(("volumes", name), "can't name a volume: use small letters, digits and inner dashes")
+        if not PurePosixPath(folder.host_path.path).is_absolute():
+            words = "give the whole path: it is one of the Docker host, wherever this file lies"
+            yield Misfit(("volumes", name, "hostPath", "path"), words)
+    yield from chain_misfits(pipeline.stages, ("stages",), pipeline.volumes)
+    for index, stage in enumerate(pipeline.stages):
+        if not stage.image:
+            yield Misfit(("stages", index), "set image: on a Docker host every stage runs in one")
+        for resource, amount in stage.resources.get("limits", {}).items():
+            place = ("stages", index, "resources", "limits", resource)
+            if resource not in _LIMITS:
+                yield Misfit(place, "Docker limits cpu and memory only: leave it out here")
+            elif not _QUANTITY.fullmatch(str(amount)):
+                yield Misfit(place, f"{amount!r} is no quantity, such as 500m, 2, 512Mi")
+
+
+def quantity(text: str) -> float:
+    """A quantity as Kubernetes writes it, as a number: 500m is 0.5, 1Ki is 1024."""
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no quantity")
+    return float(match[1]) * _UNITS.get(match[2] or "", 1.0)
