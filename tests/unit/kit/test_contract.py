@@ -247,3 +247,12 @@ def test_names_that_ascend_are_taken_as_they_are() -> None:
 
     assert contract.split_names(names)[0] is names
     assert contract.split_names(("abd", "abc", "abd", "..")) == (("abd", "abc"), {"..": "clients remove it from URLs"})
+
+
+@given(st.lists(st.text(max_size=3)))
+def test_names_are_split_alike_whatever_they_come_in(names: list[str]) -> None:
+    """A tuple that is good as it is stays the very same; what is found wrong, and what stands twice, is the same."""
+    found, left_out = contract.split_names(tuple(names))
+
+    assert (found, left_out) == contract.split_names(iter(names))
+    assert sorted(set(names)) == sorted([*found, *left_out])

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from longshore.list_ambassador import ListSourceOfItems
 from longshore.sources import ListSource
@@ -27,9 +28,9 @@ class Shelf:
         if not self.settles:
             os.utime(self.path, (self.now, self.now))
 
-    def write(self, text: str, *, age: float = 10.0) -> None:
+    def write(self, text: str | bytes, *, age: float = 10.0) -> None:
         """The file, last written to so long ago."""
-        self.path.write_text(text, encoding="utf-8")
+        self.path.write_bytes(text if isinstance(text, bytes) else text.encode())
         os.utime(self.path, (self.now - age, self.now - age))
 
     def names(self) -> tuple[str, ...]:
@@ -78,6 +79,115 @@ def test_lines_that_are_added_are_items_when_they_are_whole(tmp_path: Path) -> N
     assert (during, shelf.names()) == (("a", "b"), ("a", "b", "half a line"))
 
 
+def test_a_line_may_be_torn_within_a_character(tmp_path: Path) -> None:
+    """What is not written yet is no fault of the file's."""
+    shelf = Shelf(tmp_path / "a.txt")
+    shelf.write("a\n")
+    shelf.names()
+    shelf.write("a\nb\nü".encode()[:-1], age=0.1)
+
+    assert shelf.names() == ("a", "b")
+
+
+def test_a_file_that_grows_without_a_pause_is_read_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that is added while it is read hides none of the others, on the first look too."""
+    shelf = Shelf(tmp_path / "a.txt", settles=False)
+    shelf.write("a\nb\n", age=0.1)
+    read = Path.read_bytes
+
+    def read_and_add(path: Path) -> bytes:
+        found = read(path)
+        shelf.write(found + b"more\n", age=0)
+        return found
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_add)
+    first = shelf.names()
+
+    assert (first, shelf.names()) == (("a", "b"), ("a", "b", "more"))
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It seemed to have settled, and what was read of it is half."""
+    shelf = Shelf(tmp_path / "a.csv")
+    shelf.write("name\na\nb\n")
+    before = shelf.names()
+    shelf.write("name\na\n", age=3)
+    read = Path.read_bytes
+
+    def read_and_write(path: Path) -> bytes:
+        found = read(path)
+        shelf.write("name\na\nc\n", age=0)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", read_and_write)
+        during = shelf.names()
+    shelf.now += 3
+
+    assert (before, during, shelf.names()) == (("a", "b"), ("a", "b"), ("a", "c"))
+
+
+def test_a_fault_in_a_file_that_is_being_written_is_none_yet(tmp_path: Path) -> None:
+    """The last list stays; the fault is told when nobody is writing any more."""
+    shelf = Shelf(tmp_path / "a.jsonl")
+    shelf.write('{"name": "a"}\n')
+    shelf.names()
+    shelf.write('{"name": "a"}\n{"na\n', age=0.1)
+    during = shelf.names()
+    shelf.now += 3
+
+    assert during == ("a",)
+    with pytest.raises(SourceUnavailable, match=r"a\.jsonl:2: no valid JSON"):
+        shelf.names()
+
+
+@pytest.mark.parametrize("text", ["", "half a li"])
+def test_a_file_without_one_whole_line_yet_is_no_empty_list(tmp_path: Path, text: str) -> None:
+    """Where all were done, an empty list would be taken for the end of them."""
+    shelf = Shelf(tmp_path / "a.txt", settles=False)
+    shelf.write(text, age=0.1)
+    with pytest.raises(SourceUnavailable, match="is just being written"):
+        shelf.names()
+
+
+def test_a_list_that_is_kept_for_long_is_told_once(tmp_path: Path) -> None:
+    """Somebody edits for a moment: not a word. A file that never rests is never read: somebody should know."""
+    shelf = Shelf(tmp_path / "a.csv")
+    shelf.write("name\na\n")
+    shelf.names()
+    with capture_logs() as logs:
+        told = []
+        for seconds in (0, 9, 2, 2):
+            shelf.now += seconds
+            shelf.write("name\n", age=0.1)
+            assert shelf.names() == ("a",)
+            told.append(len(logs))
+
+    assert told == [0, 0, 1, 1]
+    assert logs == [
+        {
+            "log_level": "warning",
+            "event": "list kept as it was: its file never rests, write it aside and rename it",
+            "path": str(shelf.path),
+            "rest_seconds": 2.0,
+        }
+    ]
+
+
+def test_edits_with_a_rest_between_them_are_never_told(tmp_path: Path) -> None:
+    """Each is read when it has settled."""
+    shelf = Shelf(tmp_path / "a.csv")
+    with capture_logs() as logs:
+        for number in range(4):
+            shelf.write(f"name\n{number}\n", age=0.1)
+            if number:
+                assert shelf.names() == (str(number - 1),)
+            shelf.now += 6
+            assert shelf.names() == (str(number),)
+
+    assert logs == []
+
+
 @pytest.mark.parametrize(("name", "text"), [("a.csv", "name\na\nb"), ("a.yaml", "- a\n- b")])
 def test_what_is_no_file_of_lines_is_read_when_it_has_settled(tmp_path: Path, name: str, text: str) -> None:
     """The beginning of a table or a document may be one too; without a list before it there is none."""
@@ -109,6 +219,17 @@ def test_what_was_listed_is_handed_out_whatever_has_become_of_the_file(tmp_path:
             "{path}[0]: 'at' is datetime.date(2026, 11, 27), for which JSON has no form: put it in quotes",
         ),
         ("a.yaml", "- {name: a, n: .nan}", "{path}[0]: 'n' is nan, for which JSON has no form: put it in quotes"),
+        (
+            "a.yaml",
+            "- {name: a, 2026-11-27: x}",
+            "{path}[0]: the key datetime.date(2026, 11, 27) has no form in JSON: put it in quotes",
+        ),
+        ("a.yaml", "- a\n- {name: b, .nan: x}", "{path}[1]: the key nan has no form in JSON: put it in quotes"),
+        (
+            "a.yaml",
+            "- {name: a, of: {2026-11-27: x}}",
+            "{path}[0]: 'of' is {{datetime.date(2026, 11, 27): 'x'}}, for which JSON has no form: put it in quotes",
+        ),
         ("a.jsonl", '{"name": "a"}\n{"name": NaN}\n', None),
     ],
 )

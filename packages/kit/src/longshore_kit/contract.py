@@ -6,7 +6,7 @@ never repairs. The contracts in words: docs/source-contract.md and docs/worker-c
 
 import enum
 import hashlib
-import io
+import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -185,17 +185,20 @@ def _parts(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 
 def encode_list(items: ItemList) -> bytes:
-    """`items` as the reply to `GET /api/v1/items`, made in parts."""
+    """`items` as the reply to `GET /api/v1/items`."""
+    return b"".join(list_pieces(items))
+
+
+def list_pieces(items: ItemList) -> Iterator[bytes]:
+    """The same, piece by piece: of a million names no more than a few thousand are ever there twice."""
     if len(items.names) <= _PART:
-        return encode(items.to_wire())
+        yield encode(items.to_wire())
+        return
     head, _, tail = encode(ItemList((), items.continue_token, items.pending_count).to_wire()).partition(b"[]")
-    body = io.BytesIO()
-    body.write(head)
+    yield head
     for at, part in enumerate(_parts(items.names)):
-        body.write(b"," if at else b"[")
-        body.write(json.dumps(part, ensure_ascii=False, separators=(",", ":"))[1:-1].encode())
-    body.write(b"]" + tail)
-    return body.getvalue()
+        yield (b"," if at else b"[") + json.dumps(part, ensure_ascii=False, separators=(",", ":"))[1:-1].encode()
+    yield b"]" + tail
 
 
 def encode(wire: Mapping[str, Any]) -> bytes:
@@ -278,8 +281,7 @@ def split_names(names: Iterable[str]) -> tuple[tuple[str, ...], dict[str, str]]:
     good: dict[str, None] = {}
     bad: dict[str, str] = {}
     for name in names:
-        # Nearly every name of 100,000 is plain and short; only the others need a closer look.
-        if name.isascii() and len("..") < len(name) <= NAME_MAX_BYTES and "\0" not in name:
+        if _is_plain(name):
             good[name] = None
         elif problem := name_problem(name):
             bad[name] = problem
@@ -289,13 +291,21 @@ def split_names(names: Iterable[str]) -> tuple[tuple[str, ...], dict[str, str]]:
 
 
 def _are_good(names: tuple[str, ...]) -> bool:
-    """Whether all are plain and ascending, so each once: known of a million without another million beside them."""
-    before = ""
+    """Whether all are allowed, and each is there once: known of a million without a table of another million."""
+    before, is_ascending = "", True
     for name in names:
-        if not (before < name and name.isascii() and len("..") < len(name) <= NAME_MAX_BYTES and "\0" not in name):
+        if not _is_plain(name) and name_problem(name):
             return False
+        is_ascending = is_ascending and before < name
         before = name
-    return True
+    if is_ascending:
+        return True
+    return all(name != after for name, after in itertools.pairwise(sorted(names)))
+
+
+def _is_plain(name: str) -> bool:
+    """Nearly every name is plain and short; only the others need a closer look."""
+    return name.isascii() and len("..") < len(name) <= NAME_MAX_BYTES and "\0" not in name
 
 
 def _object_of_kind(wire: Any, kind: str) -> dict[str, Any]:  # noqa: ANN401 - parsed JSON

@@ -7,7 +7,7 @@ empty list.
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final, TypeAlias
@@ -201,9 +201,13 @@ def _for_methods(routes: dict[str, _Answer]) -> Response:
 
 
 def _conditional(listed: Listed) -> Response:
-    response = Response(status=304) if _is_known(listed) else _reply(listed.body)
+    response = Response(status=304) if _is_known(listed) else _whole(listed)
     response.headers["ETag"] = listed.etag
     return response
+
+
+def _whole(listed: Listed) -> Response:
+    return _in_pieces(listed.pieces(), listed.size_bytes) if listed.is_long else _reply(listed.body)
 
 
 def _is_known(listed: Listed) -> bool:
@@ -240,8 +244,12 @@ def _error(code: int, reason: str, message: str) -> Response:
 def _reply(body: bytes, code: int = 200) -> Response:
     if len(body) <= PIECE_BYTES:
         return Response(body, code, content_type="application/json")
-    # In pieces, so that the server need not hold a long one twice, or put it aside on a disk that it may not write to.
-    pieces = (body[at : at + PIECE_BYTES] for at in range(0, len(body), PIECE_BYTES))
+    return _in_pieces((body[at : at + PIECE_BYTES] for at in range(0, len(body), PIECE_BYTES)), len(body), code)
+
+
+def _in_pieces(pieces: Iterator[bytes], size_bytes: int, code: int = 200) -> Response:
+    """So that the server need not hold a long one twice, or put it aside on a disk that it may not write to."""
     response = Response(pieces, code, content_type="application/json")
-    response.content_length = len(body)
+    # Told beforehand: what breaks off is no shorter list.
+    response.content_length = size_bytes
     return response

@@ -8,6 +8,7 @@ import base64
 import binascii
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
@@ -43,12 +44,22 @@ class Listed:
         return f'"{self.items.version}"'
 
     @property
-    def body(self) -> bytes:
-        """The whole list as it is sent; of a long one not kept, as who has it asks for it no more."""
-        return self._body if len(self.items.names) <= _KEPT_MAX else contract.encode_list(self.items)
+    def is_long(self) -> bool:
+        """Whether its bytes are made anew each time, in pieces: who has a long list asks for it no more."""
+        return len(self.items.names) > _KEPT_MAX
+
+    def pieces(self) -> Iterator[bytes]:
+        """The list as it is sent, never whole."""
+        return contract.list_pieces(self.items)
 
     @cached_property
-    def _body(self) -> bytes:
+    def size_bytes(self) -> int:
+        """How long that is."""
+        return sum(map(len, self.pieces()))
+
+    @cached_property
+    def body(self) -> bytes:
+        """The list as it is sent, whole, and kept."""
         return contract.encode_list(self.items)
 
     def page(self, limit: int | None, token: str) -> "Listed":
