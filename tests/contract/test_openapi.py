@@ -1,5 +1,6 @@
 """docs/openapi/source.yaml: a right OpenAPI document, and what the kit's ambassador really answers."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import allow_header_conformance, positive_data_acceptance
 
 from longshore_kit.ambassador import create_app
+from longshore_kit.ambassador.app import Waiting
 from support.ambassadors import AckSource, MemorySource, serving
 from support.queues import NASTY_NAMES
 
@@ -31,7 +33,10 @@ schema = schemathesis.openapi.from_dict(DOCUMENT, config=SchemathesisConfig())
 @pytest.fixture(scope="module", params=[MemorySource, AckSource])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     """An ambassador over every nasty name, with and without `ack`."""
-    with serving(create_app(request.param(NASTY_NAMES))) as url:
+    # `Prefer: wait=20` is asked for too, by chance: whoever waits is answered at once, as when a server stops.
+    stopping = threading.Event()
+    stopping.set()
+    with serving(create_app(request.param(NASTY_NAMES), waiting=Waiting(stopping=stopping))) as url:
         yield url
 
 

@@ -23,6 +23,7 @@ from longshore.sources import ListSource, list_file
 from longshore_kit.ambassador import AmbassadorSettings, serve
 from longshore_kit.contract import Item, ItemList, Malformed, decode, encode
 from longshore_kit.errors import ItemNotFound, SettingsError, SourceUnavailable
+from longshore_kit.logs import get_logger
 from longshore_kit.settings import setting
 
 PROGRAM: Final = "longshore-ambassador-list"
@@ -34,7 +35,10 @@ SETTLE_SECONDS: Final = 2.0
 """A file that was written to more recently may be half written: the least that tells one write from the next."""
 _FIRST_LOOKS: Final = 3
 """How often the first look waits for a file to settle; later ones have the last list, and wait for nothing."""
+_RESTLESS_SECONDS: Final = 10.0
+"""A list that was kept for so long, as the file never settled, is told: it may be one that never will."""
 _USAGE: Final = 64
+_NO_JSON: Final = (TypeError, ValueError, RecursionError)
 _BY_LINES: Final = frozenset({"lines", "jsonl"})
 _FORMATS: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".yaml": "yaml", ".yml": "yaml"}
 
@@ -82,6 +86,9 @@ class ListSourceOfItems:
         self._sleep: Final = sleep
         self._stamp: Stamp | None = None
         self._has_list = path is None
+        self._kept_since: float | None = None
+        self._is_told = False
+        self._log: Final = get_logger("longshore.ambassador-list")
         self._parsed = Parsed(ItemList(()), {})
         if path is None:
             entries = ((f"source.list.items[{index}]", entry) for index, entry in enumerate(spec.items))
@@ -107,8 +114,12 @@ class ListSourceOfItems:
             return self._parsed
         try:
             stamp = self._settled_stamp(self._path)
-            if stamp != self._stamp:
-                self._read(self._path, stamp)
+            if stamp == self._stamp:
+                self._rest()
+            elif self._unsettled_seconds(stamp) <= 0:
+                self._read_whole(self._path, stamp)
+            else:
+                self._read_along(self._path)
         except OSError as exc:
             raise SourceUnavailable(f"{self._path} can't be read: {exc.strerror}") from exc
         except (Malformed, UnicodeDecodeError) as exc:
@@ -130,27 +141,61 @@ class ListSourceOfItems:
         age = self._clock() - stamp[1] / 1e9
         return SETTLE_SECONDS - age if 0 <= age < SETTLE_SECONDS else 0.0
 
-    def _read(self, path: Path, stamp: Stamp) -> None:
-        form = _format(self._spec, path)
-        is_settled = self._unsettled_seconds(stamp) <= 0
-        if not is_settled and form not in _BY_LINES:
-            if not self._has_list:
-                raise SourceUnavailable(f"{path} is just being written; it is read when that has ended")
-            return
-        text = path.read_bytes().decode("utf-8-sig")
-        if not is_settled:
-            text = text[: text.rfind("\n") + 1]  # the last line may be half of one
-        parsed = self._kept(parse(entries_of(text, form, str(path)), self._spec.name))
+    def _read_whole(self, path: Path, stamp: Stamp) -> None:
+        written = path.read_bytes()
         # Written while it was read: half of it would look like a shorter list.
         if _stamp(path) != stamp:
-            if not self._has_list:
-                raise SourceUnavailable(f"{path} changed while it was read; trying again")
+            self._keep(path, "changed while it was read; trying again")
             return
-        if is_settled:
-            self._stamp, self._parsed, self._has_list = stamp, parsed, True
-        elif parsed.data.keys() >= self._parsed.data.keys():
-            # Lines are being added: those that are whole are items already.
-            self._parsed, self._has_list = parsed, True
+        self._parsed, self._has_list = self._kept(self._parse(written, path)), True
+        self._stamp = stamp
+        self._rest()
+
+    def _read_along(self, path: Path) -> None:
+        """Where lines are being added, those that are whole are items already; all else waits."""
+        if (grown := self._grown(path)) is None:
+            self._keep(path, "is just being written; it is read when that has ended")
+            return
+        self._parsed, self._has_list = self._kept(grown), True
+        self._rest()
+
+    def _grown(self, path: Path) -> Parsed | None:
+        """The whole lines of a file that is being written; None where they are not the last list and more."""
+        if _format(self._spec, path) not in _BY_LINES:
+            return None
+        written = path.read_bytes()
+        # Of the bytes, before they are text: the last line may end within a character.
+        whole = written[: written.rfind(b"\n") + 1]
+        if not whole:
+            return None
+        try:
+            parsed = self._parse(whole, path)
+        except (Malformed, UnicodeDecodeError):
+            if not self._has_list:
+                raise
+            return None
+        return parsed if parsed.data.keys() >= self._parsed.data.keys() else None
+
+    def _parse(self, written: bytes, path: Path) -> Parsed:
+        text = written.decode("utf-8-sig")
+        return parse(entries_of(text, _format(self._spec, path), str(path)), self._spec.name)
+
+    def _keep(self, path: Path, why: str) -> None:
+        """Go on with the last list, and say so once when that lasts."""
+        if not self._has_list:
+            raise SourceUnavailable(f"{path} {why}")
+        now = self._clock()
+        since = self._kept_since = now if self._kept_since is None else self._kept_since
+        if not self._is_told and now - since >= _RESTLESS_SECONDS:
+            self._is_told = True
+            self._log.warning(
+                "list kept as it was: its file never rests, write it aside and rename it",
+                path=str(path),
+                rest_seconds=SETTLE_SECONDS,
+            )
+
+    def _rest(self) -> None:
+        self._kept_since, self._is_told = None, False
 
     def _kept(self, parsed: Parsed) -> Parsed:
         """The list that was there before where the names are the same: that costs nobody anything."""
@@ -214,18 +259,26 @@ def _item(where: str, entry: object, column: str) -> tuple[str, Mapping[str, Any
 
 
 def _expect_json(where: str, fields: Mapping[str, Any]) -> None:
-    """YAML has dates, and numbers that are none."""
+    """YAML has dates, and numbers that are none, as values and as keys."""
     try:
         encode(fields)
-    except (TypeError, ValueError, RecursionError):
+    except _NO_JSON as exc:
         for key, value in fields.items():
-            try:
-                encode({str(key): value})
-            except (TypeError, ValueError, RecursionError) as exc:
+            if not _has_form({key: None}):
+                raise Malformed(f"{where}: the key {key!r:.60} has no form in JSON: put it in quotes") from exc
+            if not _has_form({str(key): value}):
                 raise Malformed(
                     f"{where}: {key!r} is {value!r:.60}, for which JSON has no form: put it in quotes"
                 ) from exc
-        raise
+        raise Malformed(f"{where}: JSON has no form for it: {exc}") from exc
+
+
+def _has_form(fields: Mapping[Any, Any]) -> bool:
+    try:
+        encode(fields)
+    except _NO_JSON:
+        return False
+    return True
 
 
 def _rows(text: str, where: str) -> Iterator[Entry]:
