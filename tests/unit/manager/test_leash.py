@@ -20,6 +20,9 @@ echo $$ > {folder}/program
 {then}
 """
 
+PATIENCE_SECONDS = 30
+"""For a leash that never ends; one that does takes two at most."""
+
 
 @contextmanager
 def leashed(folder: Path, then: str = "wait; sleep 1000") -> Iterator[subprocess.Popen[bytes]]:
@@ -66,7 +69,7 @@ def test_nothing_of_a_program_outlives_its_leash(tmp_path: Path, how: str) -> No
                 leash.send_signal(signal.SIGTERM)
             case _:
                 (tmp_path / "go").touch()
-        code = leash.wait()
+        code = leash.wait(timeout=PATIENCE_SECONDS)
 
         assert living(tmp_path) == []
         assert code == (7 if how == "the program ends" else 128 + signal.SIGTERM)
@@ -80,6 +83,15 @@ def test_a_leash_that_is_killed_takes_its_program_along(tmp_path: Path) -> None:
         program = int((tmp_path / "program").read_text())
 
         until(lambda: program not in living(tmp_path))
+
+
+@pytest.mark.parametrize(("parent", "code"), [("os.getppid()", 0), ("os.getpid()", -signal.SIGKILL)])
+def test_a_program_whose_leash_ended_before_it_began_never_begins(parent: str, code: int) -> None:
+    """The kernel tells of an end only who has asked before it; nobody is a parent of its own."""
+    program = f"import os; from longshore.descendants import die_with; die_with({parent})"
+    ended = subprocess.run([sys.executable, "-c", program], check=False, timeout=PATIENCE_SECONDS)
+
+    assert ended.returncode == code
 
 
 def test_a_program_that_is_not_there_is_told(capfd: pytest.CaptureFixture[str]) -> None:

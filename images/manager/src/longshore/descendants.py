@@ -25,7 +25,12 @@ def become_reaper() -> bool:
 
 
 def die_with(parent: int) -> None:
-    """To be called in a child that has not begun yet: it is killed when its parent, `parent`, ends in whatever way."""
+    """
+    To be called in a child that has not begun yet: it is killed when its parent, `parent`, ends in whatever way.
+
+    It alone, not its children; and the kernel forgets it when the child executes a set-user-ID program. The parent is
+    the thread that has started it. https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
+    """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # The parent may have ended before the kernel was told.
     if os.getppid() != parent:
