@@ -7,7 +7,7 @@ import pytest
 
 from images.multi_worker.conftest import COMMAND
 from longshore_kit.errors import SettingsError
-from longshore_multi_worker.pipeline import parse, quantity
+from longshore_multi_worker.pipeline import parse
 
 GOOD: Final = """volumes:
   photos: {hostPath: {path: /srv/photos}, readOnly: true}
@@ -53,14 +53,6 @@ def test_a_mistake_is_told_with_its_place(old: str, new: str, message: str) -> N
         parse(GOOD.replace(old, new), "f")
 
     assert any(line.startswith(message) for line in str(caught.value).splitlines()), caught.value
-
-
-@pytest.mark.parametrize(
-    ("text", "number"), [("2", 2), ("500m", 0.5), ("1.5", 1.5), ("1Ki", 1024), ("512Mi", 512 * 1024**2), ("1G", 1e9)]
-)
-def test_quantities(text: str, number: float) -> None:
-    """As Kubernetes writes them."""
-    assert quantity(text) == number
 
 
 @pytest.mark.parametrize("words", [(), ("run",), ("prepare", "x"), ("walk",)])

@@ -49,10 +49,14 @@ class Finding:
 
 def of_machine(local: LocalQueue, environ: Mapping[str, str]) -> Iterator[Finding]:
     """A queue of this machine."""
-    with contextlib.closing(local.engine()) as engine:
-        yield _tried("worker", lambda: engine.check(local.sample_bundle(engine)), "it can be started here")
+    yield _tried("worker", lambda: _check_worker(local, environ), "it can be started here")
     yield _tried("state folder", local.prepare, str(local.state_folder))
     yield _of_source(lambda: asked(local, environ, get_logger("longshore.doctor")))
+
+
+def _check_worker(local: LocalQueue, environ: Mapping[str, str]) -> None:
+    with contextlib.closing(local.engine(environ)) as engine:
+        engine.check(local.sample_bundle(engine))
 
 
 def of_cluster(found: "ClusterQueue") -> Iterator[Finding]:

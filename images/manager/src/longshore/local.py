@@ -1,11 +1,13 @@
 """A queue on this machine: its state folder, its engine and its ambassador, from one queue file.
 
-Owns where things lie (`.longshore/<queue>` beside the queue file) and the ambassador's process: a shipped one is handed
+Owns where things lie (`.longshore/<queue>` beside the queue file), which engine has the queue's Jobs, and the
+ambassador's process: a shipped one is handed
 a listening socket, so that its address is known before it runs and survives its restarts; one of the user's own is told
 a port. Both end with us.
 """
 
 import contextlib
+import enum
 import fcntl
 import os
 import shutil
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from longshore.engines.base import LocalEngine
 from longshore.engines.process import ProcessEngine
 from longshore.ledger import FileLedger
 from longshore.manifests import Bundle, bundle_for, sample_item
@@ -32,6 +35,8 @@ from longshore_kit.logs import Logger
 STATE_FOLDER: Final = ".longshore"
 AMBASSADOR_LOG: Final = "ambassador.log"
 MANAGERS_LOCK: Final = "managers.lock"
+_ENGINE: Final = "engine"
+"""The file that says which engine the queue's Jobs are with."""
 _NO_RESTART: Final = frozenset({64, 126, 127})
 """It refuses its settings, or there is no such program: starting again does not help, editing does."""
 _LISTEN_SECONDS: Final = 10.0
@@ -39,6 +44,15 @@ _LISTEN_SECONDS: Final = 10.0
 _LISTEN_PAUSE: Final = 0.05
 _RESTART_SECONDS: Final = 2.0
 _GRACE_SECONDS: Final = 5.0
+
+
+class EngineKind(enum.StrEnum):
+    """What runs the workers of a queue on this machine."""
+
+    PROCESS = "process"
+    """Programs of this machine."""
+    DOCKER = "docker"
+    """Containers of a Docker daemon."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +63,37 @@ class LocalQueue:
     state_folder: Path
     mounts: Mapping[str, str]
     """Each volume's folder on this machine, by the volume's name."""
+    kind: EngineKind = EngineKind.PROCESS
 
-    def engine(self) -> ProcessEngine:
-        """A fresh engine on the queue's folder; close it."""
-        return ProcessEngine(self.state_folder, working_folder=self.queue.folder, mounts=self.mounts)
+    def engine(self, environ: Mapping[str, str]) -> LocalEngine:
+        """
+        A fresh engine on the queue's Jobs; close it.
+
+        Raises:
+            EngineUnavailable: the Docker daemon does not answer.
+            SettingsError: its client is not installed.
+        """
+        if self.kind is EngineKind.PROCESS:
+            return ProcessEngine(self.state_folder, working_folder=self.queue.folder, mounts=self.mounts)
+        try:
+            from longshore.engines.docker import DockerApi, DockerEngine  # noqa: PLC0415 - the client is an extra
+        except ModuleNotFoundError as exc:
+            raise SettingsError(
+                f"{exc.name} is not installed: a queue on Docker needs longshore with its extra [docker]"
+            ) from exc
+        return DockerEngine(
+            DockerApi.from_environment(environ),
+            self.queue.name,
+            state_folder=self.state_folder,
+            working_folder=self.queue.folder,
+            volumes=tuple(self.queue.spec.volumes),
+        )
 
     def ledger(self) -> FileLedger:
         """The queue's ledger."""
         return FileLedger(self.state_folder / "ledger.jsonl")
 
-    def sample_bundle(self, engine: ProcessEngine) -> Bundle:
+    def sample_bundle(self, engine: LocalEngine) -> Bundle:
         """What an item would start, for looking at before there is one."""
         item = sample_item(self.queue.spec.worker)
         return bundle_for(self.queue, item, engine.layout(job_name(self.queue.name, item.name)))
@@ -79,6 +114,10 @@ class LocalQueue:
             raise SettingsError(
                 f"the state folder {self.state_folder} can't be made: {exc.strerror}; choose one with --state-folder"
             ) from exc
+
+    def remember_engine(self) -> None:
+        """Have every later command about the queue use its engine: Jobs are nowhere else."""
+        (self.state_folder / _ENGINE).write_text(f"{self.kind}\n", encoding="utf-8")
 
     def is_managed(self) -> bool:
         """Whether any manager runs now; looking leaves no trace that a manager could take for another one."""
@@ -116,15 +155,37 @@ class Managing:
         return True
 
 
-def open_queue(queue: Queue, state_folder: Path | None) -> LocalQueue:
-    """The queue with its places on this machine; nothing is made yet."""
+def open_queue(queue: Queue, state_folder: Path | None, engine: EngineKind | None = None) -> LocalQueue:
+    """
+    The queue with its places on this machine; nothing is made yet.
+
+    Raises:
+        SettingsError: its Jobs are with another engine than the one that is asked for.
+    """
     mounts = {
         name: os.path.normpath(queue.folder / volume.host_path.path) if volume.host_path else f"/{name}"
         for name, volume in queue.spec.volumes.items()
     }
     # Workers run in the queue file's folder, wherever we were started.
     folder = state_folder.resolve() if state_folder else queue.folder / STATE_FOLDER / queue.name
-    return LocalQueue(queue, folder, mounts)
+    known = _remembered(folder)
+    if engine and known and engine is not known:
+        raise SettingsError(
+            f"the Jobs of this queue are with the engine {known}, and so is what is known of its items: leave "
+            f"--engine out, or begin anew with --engine {engine} --state-folder FOLDER"
+        )
+    return LocalQueue(queue, folder, mounts, engine or known or EngineKind.PROCESS)
+
+
+def _remembered(folder: Path) -> EngineKind | None:
+    """The engine that a queue was run with; None: it was never run."""
+    path = folder / _ENGINE
+    try:
+        return EngineKind(path.read_text(encoding="utf-8").strip())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as exc:
+        raise SettingsError(f"{path} says no engine, process or docker: {exc}") from exc
 
 
 class Ambassador:

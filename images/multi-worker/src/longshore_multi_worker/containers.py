@@ -130,11 +130,11 @@ class Containers:
         self._have(one.image)
         with self._told(f"does not run stage {one.name}"):
             container = self._client.containers.create(one.image, **self._options(one))
+            tail = _Tail(container)
             try:
                 container.start()
             except docker.errors.APIError as exc:
                 raise ItemFailed(f"it can't be started: {exc.explanation}") from exc
-            tail = _Tail(container)
             try:
                 code = int(container.wait(timeout=None)["StatusCode"])
             except BaseException:
@@ -177,7 +177,7 @@ class Containers:
         ours = {"label": f"{ITEM_LABEL}={self._label}"}
         for container in self._client.containers.list(all=True, filters=ours, ignore_removed=True):
             with contextlib.suppress(docker.errors.NotFound):
-                container.remove(force=True)
+                container.remove(force=True, v=True)  # with what its image calls a VOLUME
         for volume in self._client.volumes.list(filters=ours):
             with contextlib.suppress(docker.errors.NotFound):
                 volume.remove()
@@ -198,10 +198,14 @@ class Containers:
 
 
 class _Tail:
-    """Hands on what a container writes, and keeps the end of it."""
+    """
+    Hands on what a container writes, and keeps the end of it.
+
+    Attached before the container starts: who asks for the log of one that has just ended may miss its last lines.
+    """
 
     def __init__(self, container: Any) -> None:  # noqa: ANN401 - the library has no types
-        self._container: Final = container
+        self._pieces: Final = container.attach(stream=True)
         self._kept = b""
         self._thread: Final = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -213,7 +217,7 @@ class _Tail:
 
     def _read(self) -> None:
         with contextlib.suppress(*_ERRORS):
-            for piece in self._container.logs(stream=True, follow=True):
+            for piece in self._pieces:
                 self._kept = (self._kept + piece)[-_TAIL_BYTES:]
                 sys.stdout.buffer.write(piece)
                 sys.stdout.buffer.flush()

@@ -10,17 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from longshore_kit import contract
+from longshore_kit import contract, envfile
 from longshore_kit.chain import Chain, Link
 from longshore_kit.contract import Item
 from longshore_kit.errors import ItemFailed, ItemRejected, SettingsError
 from longshore_kit.expansion import expand, expand_all
 from longshore_kit.logs import get_logger
 from longshore_kit.programs import WORK, Stage, variable_text, volume_variable
+from longshore_kit.quantities import quantity
 from longshore_kit.references import fill
 from longshore_kit.worker import Work
 from longshore_multi_worker.containers import Containers, Ended, Run
-from longshore_multi_worker.pipeline import Pipeline, parse, quantity
+from longshore_multi_worker.pipeline import Pipeline, parse
 from longshore_multi_worker.prepare import ITEM_FILE
 from longshore_multi_worker.settings import MultiWorkerSettings
 
@@ -142,14 +143,12 @@ class _Pipe:
             return {}
         path = self._settings.secrets_folder / stage.existing_secret
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            return envfile.variables(path.read_text(encoding="utf-8"))
         except OSError as exc:
             raise SettingsError(
                 f"stages.{stage.name}.existingSecret: {path} can't be read: {exc.strerror}; give a file with lines "
                 "NAME=value, or set SECRETS_FOLDER"
             ) from exc
-        pairs = [line.partition("=") for line in lines if line.strip() and not line.startswith("#")]
-        return {name.strip(): value for name, _, value in pairs}
 
 
 def _reason(ended: Ended, said: str) -> str:

@@ -13,17 +13,9 @@ from pydantic import Field, model_validator
 from longshore_kit import documents
 from longshore_kit.documents import Misfit
 from longshore_kit.programs import HostPath, Model, Stage, chain_misfits
+from longshore_kit.quantities import is_quantity
 
 _VOLUME_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?")
-_QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|[kMGT]i?|Ki)?")
-_UNITS: Final = {
-    "m": 1e-3,
-    "k": 1e3,
-    "M": 1e6,
-    "G": 1e9,
-    "T": 1e12,
-    **{f"{unit}i": 1024.0**power for power, unit in enumerate("KMGT", 1)},
-}
 _LIMITS: Final = frozenset({"cpu", "memory"})
 
 
@@ -73,13 +65,5 @@ def misfits(pipeline: Pipeline) -> Iterator[Misfit]:
             place = ("stages", index, "resources", "limits", resource)
             if resource not in _LIMITS:
                 yield Misfit(place, "Docker limits cpu and memory only: leave it out here")
-            elif not _QUANTITY.fullmatch(str(amount)):
+            elif not is_quantity(str(amount)):
                 yield Misfit(place, f"{amount!r} is no quantity, such as 500m, 2, 512Mi")
-
-
-def quantity(text: str) -> float:
-    """A quantity as Kubernetes writes it, as a number: 500m is 0.5, 1Ki is 1024."""
-    match = _QUANTITY.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is no quantity")
-    return float(match[1]) * _UNITS.get(match[2] or "", 1.0)

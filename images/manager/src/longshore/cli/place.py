@@ -227,7 +227,7 @@ class Here(Place):
         self._file: Final = file
         self._local: Final = local
         self._where: Final = where
-        self._engine: Final = local.engine()
+        self._engine: Final = local.engine(os.environ)
 
     @property
     def name(self) -> str:

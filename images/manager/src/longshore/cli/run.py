@@ -1,5 +1,6 @@
 """`longshore run`: ambassador, manager and view of one queue, in one process on one machine."""
 
+import contextlib
 import enum
 import os
 import threading
@@ -20,8 +21,8 @@ from longshore.cli.common import (
 )
 from longshore.cli.place import file_command, folders_of
 from longshore.cli.view import Ending, JsonView, LiveView, TextView, View, is_terminal
-from longshore.engines.process import ProcessEngine
-from longshore.local import Ambassador, LocalQueue, Managing, open_queue
+from longshore.engines.base import LocalEngine
+from longshore.local import Ambassador, EngineKind, LocalQueue, Managing, open_queue
 from longshore.manager import Manager, SourcePoller, Survey
 from longshore.queuefile import load
 from longshore.source import HttpSource
@@ -48,6 +49,13 @@ def run(
     output: Annotated[
         RunOutput, typer.Option("--output", "-o", help="json: one object per line and change.")
     ] = RunOutput.TEXT,
+    engine: Annotated[
+        EngineKind | None,
+        typer.Option(
+            help="Who runs the workers: this machine, or Docker. Remembered for the queue; default: process.",
+            show_default=False,
+        ),
+    ] = None,
     volume: VolumeOption = None,
     state: StateOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the manager's own log too.")] = False,
@@ -61,26 +69,24 @@ def run(
     """
     configure("auto", level="INFO" if verbose else "ERROR")
     with told_to_people():
-        local = open_queue(load(file, folders=folders_of(volume or ())), state)
-        engine = local.engine()
-        try:
-            engine.check(local.sample_bundle(engine))
+        local = open_queue(load(file, folders=folders_of(volume or ())), state, engine)
+        with contextlib.closing(local.engine(os.environ)) as jobs:
+            jobs.check(local.sample_bundle(jobs))
             local.prepare()
+            local.remember_engine()
             again = file_command("run", file, volumes=volume, state=state)
-            code = _Run(local, engine, _view(output, local, engine), os.environ).go(until_done=until_done, again=again)
-        finally:
-            engine.close()
+            code = _Run(local, jobs, _view(output, local, jobs), os.environ).go(until_done=until_done, again=again)
     raise typer.Exit(code)
 
 
-def _view(output: RunOutput, local: LocalQueue, engine: ProcessEngine) -> View:
+def _view(output: RunOutput, local: LocalQueue, engine: LocalEngine) -> View:
     if output is RunOutput.JSON:
         return JsonView()
     return LiveView(local.queue, engine) if is_terminal() else TextView()
 
 
 class _Run:
-    def __init__(self, local: LocalQueue, engine: ProcessEngine, view: View, environ: Mapping[str, str]) -> None:
+    def __init__(self, local: LocalQueue, engine: LocalEngine, view: View, environ: Mapping[str, str]) -> None:
         self.local = local
         self.engine = engine
         self.view = view

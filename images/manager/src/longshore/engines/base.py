@@ -4,7 +4,7 @@ An engine keeps Jobs and runs their workers; it never decides which. The manager
 it knows from what an engine shows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from longshore.manifests import Bundle, Layout
@@ -87,3 +87,16 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Stop watching. Workers go on."""
+
+
+class LocalEngine(Engine, Protocol):
+    """An engine of this machine, where a person who stops a queue expects its workers to stop."""
+
+    def stop_workers(self, jobs: Iterable[Job]) -> bool:
+        """
+        Ask these Jobs' workers to stop, for another start to take them up; False once none of them is left.
+        SIGTERM first, SIGKILL when their grace is over. Call it again until it says so.
+        """
+
+    def is_supervised_here(self, job: Job) -> bool:
+        """Whether the Job's worker is this very object's to stop while other managers go on."""
