@@ -4,12 +4,11 @@ import json
 import random
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from support.queues import NASTY_NAMES
-from support.runs import WITNESS, WITNESS_END, LocalRun
+from support.runs import WITNESS, WITNESS_END, LocalRun, await_file
 
 FILE_NAMES = [name for name in NASTY_NAMES if len(name.encode()) < 250 and not name.startswith("/")]
 NESTED = [name for name in FILE_NAMES if "//" not in name and not name.endswith("/") and ".." not in name]
@@ -145,7 +144,7 @@ def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(local: LocalRun) -> None
     for line in process.stdout:
         if '"running"' in line:
             break
-    _await_file(local.out / "up", process)
+    await_file(local.out / "up", process)
 
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=60)
@@ -211,7 +210,7 @@ def test_invariant_6_a_changed_queue_leaves_what_runs_alone(local: LocalRun) -> 
         'touch "$OUT_PATH/up"; while ! test -e "$OUT_PATH/go"; do sleep 0.05; done; echo first > "$OUT_PATH/$1"'
     )
     process = local.start()
-    _await_file(local.out / "up", process)
+    await_file(local.out / "up", process)
     process.kill()
     process.communicate()
     local.add_items("new")
@@ -284,10 +283,3 @@ def test_a_failed_item_is_tried_again_when_somebody_says_so(local: LocalRun) -> 
     assert (stays, said.returncode, said.stdout, again.returncode, twice.returncode) == (
         1, 0, f"a will be tried again\nno manager is running. Start one: longshore run {local.file}\n", 0, 1,
     )  # fmt: skip
-
-
-def _await_file(path: Path, process: subprocess.Popen[str]) -> None:
-    """Wait for a worker to make a file; the run under test must not end before."""
-    while not path.exists():
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.05)

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +17,7 @@ from PIL import Image
 
 from longshore_kit.conform import check_source
 from longshore_worker_ffmpeg.ffmpeg import find_ffmpeg
-from support.runs import LocalRun
+from support.runs import EXAMPLES, LocalRun, example
 from support.servers.kafka import KafkaServer
 from support.servers.process import free_port, program
 from support.servers.redis import RedisServer
@@ -27,21 +26,6 @@ from support.videos import real_videos
 from support.waiting import until
 
 pytestmark = pytest.mark.slow
-EXAMPLES = Path(__file__).parents[2] / "examples"
-MADE = shutil.ignore_patterns("out", ".longshore", "results")
-
-
-def example(local: LocalRun, name: str, **addresses: str) -> LocalRun:
-    """A fresh copy of an example, whose servers are at other addresses."""
-    folder = local.folder / name
-    shutil.copytree(EXAMPLES / name, folder, ignore=MADE)
-    fresh = LocalRun(folder)
-    text = fresh.file.read_text(encoding="utf-8")
-    for before, after in addresses.items():
-        assert before in text
-        text = text.replace(before, after)
-    fresh.file.write_text(text, encoding="utf-8")
-    return fresh
 
 
 def outputs(run: LocalRun) -> dict[str, str]:
@@ -68,7 +52,7 @@ def test_a_script_for_every_object_of_a_bucket(local: LocalRun, monkeypatch: pyt
         client.put_object(Bucket="videos", Key="incoming/no video.mp4", Body=b"no video at all")
         for name, value in (store.environ_of(ADMIN) | {"HOME": str(local.folder)}).items():
             monkeypatch.setenv(name, value)
-        run = example(local, "02-s3-script", **{"http://127.0.0.1:8333": store.url})
+        run = example(local.folder, "02-s3-script", **{"http://127.0.0.1:8333": store.url})
         first, states = run.run(), run.states()
         second = run.run()
         sheet = client.get_object(Bucket="videos", Key="sheets/bikes.mp4/sheet.jpg")["Body"].read()
@@ -94,7 +78,7 @@ def test_thumbnails_from_bucket_to_bucket(local: LocalRun, monkeypatch: pytest.M
         client.put_object(Bucket="videos", Key="incoming/no video.mp4", Body=b"no video at all")
         for name, value in (store.environ_of(ADMIN) | {"HOME": str(local.folder)}).items():
             monkeypatch.setenv(name, value)
-        run = example(local, "08-s3-thumbnails", **{"http://127.0.0.1:8333": store.url})
+        run = example(local.folder, "08-s3-thumbnails", **{"http://127.0.0.1:8333": store.url})
         ended, rows = run.run(), {row["item"]: row for row in run.rows()}
         said = run.longshore("explain", str(run.file), f"incoming/a b/{real_videos()[0].name}").stdout
         keys = [one["Key"] for one in client.list_objects_v2(Bucket="videos", Prefix="thumbs/")["Contents"]]
@@ -129,7 +113,7 @@ def test_a_stream_is_drained(local: LocalRun) -> None:
         client: Any = server.client()
         ids = [client.xadd("orders", {"customer": f"Ada {n}; $(touch x)", "amount": n}).decode() for n in range(6)]
         bad = client.xadd("orders", {"customer": "", "amount": "1"}).decode()
-        run = example(local, "03-redis", **{"redis://127.0.0.1:6379/0": server.url})
+        run = example(local.folder, "03-redis", **{"redis://127.0.0.1:6379/0": server.url})
         ended = run.run()
         left = [entry[0].decode() for entry in client.xrange("orders")]
 
@@ -145,7 +129,7 @@ def test_a_topic_is_drained_through_kills(local: LocalRun) -> None:
         server.make_topic("readings", partitions=2)
         for number in range(20):
             server.produce("readings", json.dumps({"n": number}).encode(), partition=number % 2)
-        run = example(local, "04-kafka", **{"127.0.0.1:9092": server.address})
+        run = example(local.folder, "04-kafka", **{"127.0.0.1:9092": server.address})
         for _ in range(4):
             process = run.start("--until-done")
             wait_for_outputs(run, len(list_outputs(run)) + 2)
@@ -186,7 +170,7 @@ def node() -> str:
 @pytest.mark.usefixtures("node")
 def test_a_source_of_ones_own(local: LocalRun) -> None:
     """Twenty lines of Node: started, asked, and ended with the run; what is added is seen."""
-    run = example(local, "05-your-own-source")
+    run = example(local.folder, "05-your-own-source")
     first, names = run.run(), set(run.states())
     with (run.folder / "items.txt").open("a", encoding="utf-8") as items:
         items.write("one more\n")
@@ -234,7 +218,7 @@ def connects(port: int) -> bool:
 @pytest.mark.usefixtures("node")
 def test_an_ambassador_of_ones_own_ends_with_a_killed_run(local: LocalRun) -> None:
     """It knows nothing of Longshore; when `longshore run` is killed it goes all the same."""
-    run = example(local, "05-your-own-source", **{"echo, ": 'sh, -c, "sleep 1000", '})
+    run = example(local.folder, "05-your-own-source", **{"echo, ": 'sh, -c, "sleep 1000", '})
     process = run.start()
     until(lambda: len(still_running("ambassador.mjs", local.folder)) > 0)
     process.kill()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -9,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+_MADE = shutil.ignore_patterns("out", ".longshore", "results")
 TIMEOUT_SECONDS = 300
 """For one command: far longer than any takes, since machines are slow at times."""
 
@@ -106,3 +110,22 @@ class LocalRun:
     def witnesses(self) -> list[Sequence[str]]:
         """What the workers told of themselves, a list per item."""
         return [path.read_text().split() for path in self.out.glob("*.log")]
+
+
+def example(folder: Path, name: str, **instead: str) -> LocalRun:
+    """A fresh copy of an example below a folder, with other texts in its queue file: a server's address, an image."""
+    shutil.copytree(EXAMPLES / name, folder / name, ignore=_MADE)
+    fresh = LocalRun(folder / name)
+    text = fresh.file.read_text(encoding="utf-8")
+    for before, after in instead.items():
+        assert before in text
+        text = text.replace(before, after)
+    fresh.file.write_text(text, encoding="utf-8")
+    return fresh
+
+
+def await_file(path: Path, process: subprocess.Popen[str]) -> None:
+    """Wait for a worker to make a file; the run under test must not end before."""
+    while not path.exists():
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.05)

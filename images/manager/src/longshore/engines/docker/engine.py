@@ -214,12 +214,16 @@ class DockerEngine:
                 rans = self._rans_of(family)
                 if rans and not family.is_final and not isinstance(self._next(family, rans), Conclude):
                     self._write_down(family, steps.stopped(family, rans, self._clock()))
-            self._tend(only=uids)
-            return any(one.may_run for family in families for one in (*family.containers, *family.leftovers))
+            return any([self._is_stopping(one) for one in self._families()[0] if one.record.uid in uids])  # noqa: C419 - all
 
     def is_supervised_here(self, job: Job) -> bool:  # noqa: ARG002 - as in the process engine
         """False: containers are the daemon's, and another manager that runs takes their next steps."""
         return False
+
+    def _is_stopping(self, family: Family) -> bool:
+        """Have what is left of a stopped run go: whether something is. Nothing begins here."""
+        step = self._next(family, rans := self._rans_of(family))
+        return isinstance(step, Clear | Conclude) and not self._take(family, step, rans)
 
     # --- looking
 

@@ -359,6 +359,7 @@ def job_of(family: Family, rans: Sequence[Ran]) -> Job:
         state=State.RUNNING,
         since=began,
         reason="",
+        exit_code=None,
         processing_seconds=outcome.seconds + sum(one.seconds for one in rans),
         stage=rans[-1].name if rans[-1].name in family.stages else "",
         stage_seconds=tuple(
