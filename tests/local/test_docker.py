@@ -201,7 +201,7 @@ def test_a_chain_is_run_and_explained(local: LocalRun) -> None:
 
 def test_hostile_values_stay_values(local: LocalRun) -> None:
     """Shell metacharacters, references and ways up, in an item's name and in its data."""
-    name = "a/b .. $(touch pwned) `id` ${work} $HOME; rm -rf ~"
+    name = "a/b .. $(touch pwned) `id` ${work} $HOME; rm -rf *"
     local.add_items(name)
     show = 'cat "$WORK_ITEM_FILE" > "$OUT_PATH/seen"; printf "%s" "$LONGSHORE_ITEM" > "$OUT_PATH/name"'
     item = {"in": "${work}/${item.path}", "as": "${item.path}"}
