@@ -9,6 +9,7 @@ import pytest
 
 from images.multi_worker.conftest import LABEL, Pipe, left
 from support.cluster import images
+from support.cluster.docker import OwnDocker
 from support.queues import shell_stage
 from support.waiting import until
 
@@ -195,3 +196,47 @@ def test_a_daemon_that_is_away_is_told(pipe: Pipe) -> None:
         1,
         True,
     )
+
+
+def test_a_daemon_that_is_killed_fails_the_attempt_and_the_next_one_begins_anew(pipe: Pipe, tmp_path: Path) -> None:
+    """The reason says so; what the dead daemon has left goes when it is back."""
+    (tmp_path / "go").mkdir()
+    (tmp_path / "go").chmod(0o777)
+    script = 'touch "$GO_PATH/up"; test -e "$GO_PATH/end" || sleep 1000'
+    with OwnDocker() as own:
+        own.load(images.BASE)
+        pipe.write(
+            shell_stage("first", script, volumes=["go"]),
+            shell_stage("last", "echo both > $LONGSHORE_RESULT_FILE"),
+            volumes={"go": {"hostPath": {"path": str(tmp_path / "go")}}},
+        )
+        process = pipe.start(DOCKER_HOST=own.host)
+        until((tmp_path / "go/up").exists)
+        own.end(signal.SIGKILL)
+        failed = pipe.end(process)
+        own.start()
+        (tmp_path / "go/end").touch()
+        ended = pipe.run(DOCKER_HOST=own.host)
+        behind = own.docker("ps", "--all", "--quiet") + own.docker("volume", "ls", "--quiet")
+
+    assert failed.code == 1
+    assert failed.result.startswith(f"stage first: the Docker daemon at {own.host} does not run stage first: ")
+    assert (ended.code, ended.result, behind) == (0, "both", "")
+
+
+def test_the_image_runs_a_pipeline_with_the_hosts_socket(pipe: Pipe, tmp_path: Path) -> None:
+    """As its README says: as a user of its own, in the group that the socket has."""
+    pipe.write(
+        shell_stage("first", 'cat "$WORK_ITEM_FILE" > "$WORK_PATH/seen"'),
+        shell_stage("last", 'cat "$WORK_PATH/seen"'),
+    )
+    (tmp_path / "item.json").write_text('{"path": "a.txt"}', encoding="utf-8")
+    tmp_path.chmod(0o755)
+    socket = Path("/var/run/docker.sock")
+    said = images.docker(
+        *("run", "--rm", "--read-only", "--volume", f"{socket}:{socket}", "--group-add", str(socket.stat().st_gid)),
+        *("--volume", f"{tmp_path}:/w:ro", "--env", "WORK_ITEM_FILE=/w/item.json", "--env", "ALLOW_DOCKER=true"),
+        *(images.project_image("multi-worker"), "run", "/w/pipeline.yaml"),
+    )
+
+    assert said == '{"path":"a.txt"}'
