@@ -108,6 +108,19 @@ def test_a_field_that_docker_can_not_honour_is_refused_before_anything_runs(loca
     )
 
 
+def test_a_shipped_image_that_was_not_built_is_told_before_anything_runs(local: LocalRun) -> None:
+    """No registry is asked for it: there, somebody else may have the name."""
+    local.add_items("a")
+    local.define("", worker={"image": "longshore/none"})
+    ended = local.run("--engine", "docker")
+
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "longshore: the Docker engine finds no image longshore/none:0.1.0 here: "
+        "build the shipped ones with `make images`\n",
+    )
+
+
 def test_a_daemon_that_is_away_is_told(local: LocalRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its address, and what to do."""
     monkeypatch.setenv("DOCKER_HOST", "unix:///no/docker.sock")

@@ -122,7 +122,7 @@ class DockerEngine:
         return Layout(result_file=_RESULT_FILE, mounts=mounts_at_root(self._volumes))
 
     def check(self, bundle: Bundle) -> None:
-        """As `Engine.check`; also whether the folders and files of this machine are there."""
+        """As `Engine.check`; also whether the folders, files and shipped images are there, which nobody fetches."""
         _refuse([*fields.problems(bundle.job), *self._place_problems(bundle.job)])
 
     def jobs(self) -> Jobs:
@@ -326,6 +326,11 @@ class DockerEngine:
                 yield f"finds a file, and no folder, at {path} for volume {name!r}: set its hostPath.path"
             elif not path.exists() and folder.get("type") != "DirectoryOrCreate":
                 yield f"finds no folder {path} for volume {name!r}: make one, or set its hostPath.path"
+        for image in sorted(
+            {fields.image_of(one, __version__) for one in containers_of(job) if fields.is_shipped(one)}
+        ):
+            if not self._api.has_image(image):
+                yield f"finds no image {image} here: build the shipped ones with `make images`"
         for secret in sorted({one for container in containers_of(job) for one in fields.secrets_of(container)}):
             if not (path := self._secret_file(secret)).is_file():
                 yield f"finds no file {path} for the secret {secret!r}: make one with lines NAME=value"
@@ -406,8 +411,7 @@ class DockerEngine:
         container = containers_of(manifest)[step.index]
         # Of all that the run will need: a chain whose last image is missing does not even begin.
         for one in containers_of(manifest):
-            may_pull = one.get("imagePullPolicy") != "Never"
-            if why := self._images.why_missing(fields.image_of(one, __version__), may_pull=may_pull):
+            if why := self._images.why_missing(fields.image_of(one, __version__), may_pull=fields.may_pull(one)):
                 return why
         image = fields.image_of(container, __version__)
         if why := fields.user_problem(manifest, container, self._api.user_of(image) or ""):

@@ -139,8 +139,17 @@ def result_volume(index: int) -> str:
 def image_of(container: Manifest, version: str) -> str:
     """A container's image; of a shipped one, the version that goes with this manager."""
     image: str = container["image"]
-    is_shipped = image.startswith(SHIPPED_PREFIX) and ":" not in image
-    return f"{image}:{version}" if is_shipped else image
+    return f"{image}:{version}" if is_shipped(container) and ":" not in image else image
+
+
+def is_shipped(container: Manifest) -> bool:
+    """Whether its image is one of this repository by its short name: no registry has it, and a stranger's might."""
+    return str(container["image"]).startswith(SHIPPED_PREFIX)
+
+
+def may_pull(container: Manifest) -> bool:
+    """Whether its image may be asked of a registry."""
+    return container.get("imagePullPolicy") != "Never" and not is_shipped(container)
 
 
 def secrets_of(container: Manifest) -> list[str]:

@@ -38,7 +38,7 @@ class Images:
         if self._api.has_image(image):
             return ""
         if not may_pull:
-            return f"there is no image {image} on this machine, and imagePullPolicy is Never: build or pull it"
+            return f"there is no image {image} on this machine: build it, or pull it yourself"
         with self._lock:
             known = self._pulls.get(image)
             if known is None or (not known.thread.is_alive() and _may_try(known)):
