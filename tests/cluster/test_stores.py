@@ -16,6 +16,7 @@ from PIL import Image
 
 from cluster.test_commands import longshore, out
 from longshore.cluster_ledger import LEDGER_LABEL, SETTLE_SECONDS
+from longshore_kit.quantities import quantity
 from support.cluster import images
 from support.cluster.node import ADDRESS
 from support.cluster.release import Release, shell
@@ -161,18 +162,13 @@ def asked_for(pod: dict[str, Any]) -> dict[str, float]:
 
     def total(containers: list[dict[str, Any]], resource: str) -> list[float]:
         told = [container.get("resources", {}).get("requests", {}).get(resource, "0") for container in containers]
-        return [number(one) for one in told]
+        return [quantity(one) for one in told]
 
     spec = pod["spec"]
     return {
         resource: max(sum(total(spec["containers"], resource)), *total(spec["initContainers"], resource))
         for resource in ("cpu", "memory")
     }
-
-
-def number(quantity: str) -> float:
-    """A quantity of Kubernetes, of the few forms that this example has."""
-    return float(quantity.removesuffix("Mi")) * (1024**2 if quantity.endswith("Mi") else 1)
 
 
 @contextmanager

@@ -17,9 +17,11 @@ from PIL import Image, ImageOps
 from longshore_kit.conform import check_worker
 from support.photos import (
     CATS,
+    DETECTORS,
     EXAMPLES,
     FACES,
     MADE,
+    WITHOUT,
     WORKERS,
     Box,
     detect,
@@ -32,10 +34,6 @@ from support.photos import (
 from support.runs import TIMEOUT_SECONDS, LocalRun
 
 pytestmark = pytest.mark.slow
-
-DETECTORS = {FACES: "detect-faces", CATS: "detect-cats"}
-WITHOUT = {FACES: {"coffee.png"}, CATS: {"astronaut.png"}}
-"""The photos in which there is nothing to find."""
 
 
 def readme_run(root: Path, example: str) -> LocalRun:

@@ -26,6 +26,10 @@ WORKERS: Final = {
     "detect-cats": EXAMPLES / CATS / "detect/detect-cats",
 }
 """Each stage's program, by the name of its command and its image."""
+DETECTORS: Final = {FACES: "detect-faces", CATS: "detect-cats"}
+"""The first stage of each example."""
+WITHOUT: Final = {FACES: {"coffee.png"}, CATS: {"astronaut.png"}}
+"""The photos of each example in which there is nothing to find."""
 MADE: Final = shutil.ignore_patterns(".longshore", "photos", "people", "blurred", "before-after", "__pycache__")
 
 Picture = npt.NDArray[np.uint8]
@@ -36,6 +40,13 @@ def path_with_workers() -> str:
     """A PATH on which the stages' commands are found, and a python3 that has OpenCV."""
     folders = [str(worker.parent) for worker in WORKERS.values()]
     return os.pathsep.join([*folders, str(Path(sys.executable).parent), os.environ["PATH"]])
+
+
+def fetch_photos(example: str, folder: Path) -> list[Path]:
+    """The photos of an example, and the people that it knows, put below `folder`; the photos alone are told."""
+    script = EXAMPLES / example / "fetch_photos.py"
+    subprocess.run([sys.executable, script, folder], check=True, capture_output=True)
+    return sorted((folder / "photos").iterdir())
 
 
 def run_worker(name: str, item: object, folder: Path) -> subprocess.CompletedProcess[str]:

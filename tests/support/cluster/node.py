@@ -140,6 +140,14 @@ class Node:
         """Whether the node has an image of this name."""
         return f"docker.io/{reference}" in (names := self._ctr("images", "ls", "-q").split()) or reference in names
 
+    def containers_in(self, namespace: str) -> list[str]:
+        """What the runtime has of a namespace's pods: their containers and sandboxes, those that have ended too."""
+        return self._ctr("containers", "ls", "-q", f'labels."io.kubernetes.pod.namespace"=={namespace}').split()
+
+    def pod_folder(self, uid: str) -> Path:
+        """Where the kubelet keeps what a pod has, its volumes among it, until the pod is gone."""
+        return self.folder / "kubelet/pods" / uid
+
     # --- parts
 
     def _start_control_plane(self) -> None:
