@@ -1,11 +1,14 @@
 """A queue on Docker as people run and look at one: by `longshore run --engine docker`, on a real daemon."""
 
 import json
+import os
 import random
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ from support.queues import shell_stage
 from support.runs import WITNESS, WITNESS_END, LocalRun, await_file
 
 pytestmark = pytest.mark.slow
+FILES = {"a.txt": b"one\n", "b c.txt": b"two\n"}
+"""Those of the how-to."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -114,11 +119,8 @@ def test_a_shipped_image_that_was_not_built_is_told_before_anything_runs(local: 
     local.define("", worker={"image": "longshore/none"})
     ended = local.run("--engine", "docker")
 
-    assert (ended.returncode, ended.stderr) == (
-        2,
-        "longshore: the Docker engine finds no image longshore/none:0.1.0 here: "
-        "build the shipped ones with `make images`\n",
-    )
+    words = "the Docker engine finds no image longshore/none:0.1.0 here: build the shipped ones with `make images`"
+    assert (ended.returncode, ended.stderr) == (2, f"longshore: {words}\n")
 
 
 def test_a_daemon_that_is_away_is_told(local: LocalRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,6 +212,33 @@ def test_a_chain_is_run_and_explained(local: LocalRun) -> None:
     assert (log.returncode, log.stdout) == (0, "looked\n")
     assert (retried.returncode, again.returncode) == (0, 0)
     assert (local.out / "nothing.txt").read_text() == "a face after all"
+
+
+def test_the_how_to_is_true(tmp_path: Path) -> None:
+    """Its file and its commands, as a reader types them; at the end nothing is left, neither here nor on the daemon."""
+    page = (Path(__file__).parents[2] / "docs/how-to/docker.md").read_text(encoding="utf-8")
+    (file,), scripts = (re.findall(rf"^```{of}\n(.*?)^```", page, re.MULTILINE | re.DOTALL) for of in ("yaml", "sh"))
+    assert "debian:stable-slim" in file
+    folder = tmp_path / "sums"
+    folder.mkdir()
+    (folder / "queue.yaml").write_text(file.replace("debian:stable-slim", images.BASE), encoding="utf-8")
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    make, run, look, remove = (script.replace("=QUEUE", "=sums") for script in scripts)
+
+    ended = [
+        subprocess.run(["bash", "-ec", script], cwd=folder, env=environ, capture_output=True, text=True, check=True)  # noqa: S607 - the reader's shell
+        for script in (make, run, look)
+    ]
+    sums = {path.name: path.read_text(encoding="utf-8") for path in (folder / "sums").iterdir()}
+    subprocess.run(["bash", "-ec", remove], cwd=folder, env=environ, check=True)  # noqa: S607 - as above
+
+    assert sums == {f"{name}.sha256": f"{sha256(text).hexdigest()}  -\n" for name, text in FILES.items()}
+    assert ended[1].stdout.count("done") >= len(FILES)
+    names = sorted(line.partition(":")[0] for line in ended[2].stdout.splitlines() if line.startswith("sums-"))
+    assert len(names) == 2 * len(FILES)
+    assert [name.removesuffix(".1.outcome") for name in names[1::2]] == names[::2]
+    assert images.docker("ps", "--all", "--quiet", "--filter", "label=longshore.dev/queue=sums") == ""
+    assert sorted(path.name for path in folder.iterdir()) == ["files", "queue.yaml", "sums"]
 
 
 def test_hostile_values_stay_values(local: LocalRun) -> None:
