@@ -1,6 +1,7 @@
 """The Docker engine, on a real daemon: the engines' contract, and what only containers of a daemon can suffer."""
 
 import gc
+import resource
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -177,6 +178,64 @@ class TestDockerEngine(EngineContract):
             "its worker did not start within 3 s (retry.pendingSeconds): "
             "there is no image 127.0.0.1:9/no/such:1 on this machine, and it can't be pulled: "
         )
+
+    @pytest.mark.parametrize(
+        ("worker", "words"),
+        [
+            ({"command": ["true"]}, "has no image to run worker in: set image beside its command"),
+            (
+                {"image": "longshore/none"},
+                "finds no image longshore/none:0.1.0 here: build the shipped ones with `make",
+            ),
+        ],
+    )
+    def test_what_can_never_run_is_refused_at_once(
+        self, watched: Watched, folder: Path, worker: dict[str, Any], words: str
+    ) -> None:
+        """Before there is any item, with what to do."""
+        queue = queue_with(folder, worker=worker)
+
+        with pytest.raises(ManifestRefused) as refused:
+            watched.engine.check(bundle_for(queue, item_named("a"), watched.engine.layout("")))
+
+        assert str(refused.value).startswith(f"the Docker engine {words}")
+
+    def test_a_name_that_is_no_images_fails_its_item_in_time(self, watched: Watched, folder: Path) -> None:
+        """In the daemon's own words."""
+        self.start_worker(watched, folder, worker_with(folder, "true", image="Debian:X"), pendingSeconds=1)
+        job = watched.until_finished("a")
+
+        assert job.state is State.FAILED
+        assert "retry.pendingSeconds" in job.reason
+        assert "invalid reference format" in job.reason
+
+    @pytest.mark.parametrize(
+        "make_result",
+        [
+            'mkdir "$LONGSHORE_RESULT_FILE.d"; rm "$LONGSHORE_RESULT_FILE"; ln -s /etc/passwd "$LONGSHORE_RESULT_FILE"',
+            'rm "$LONGSHORE_RESULT_FILE"; mkfifo "$LONGSHORE_RESULT_FILE"',
+            'rm "$LONGSHORE_RESULT_FILE"; mkdir "$LONGSHORE_RESULT_FILE"; echo x > "$LONGSHORE_RESULT_FILE/x"',
+        ],
+        ids=["link", "pipe", "folder"],
+    )
+    def test_a_result_that_is_no_file_says_nothing(self, watched: Watched, folder: Path, make_result: str) -> None:
+        """Whatever a worker puts in its place."""
+        self.start(watched, folder, make_result)
+
+        job = watched.until_finished("a")
+
+        assert (job.state, job.reason) == (State.DONE, "")
+
+    def test_a_result_of_any_size_costs_its_end_alone(self, watched: Watched, folder: Path) -> None:
+        """It is read in pieces: a manager's memory is not a worker's to fill."""
+        self.start(
+            watched, folder, 'head -c 300M /dev/zero > "$LONGSHORE_RESULT_FILE"; echo end >> "$LONGSHORE_RESULT_FILE"'
+        )
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        job = watched.until_finished("a")
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+        assert (job.state, job.reason.lstrip("\0"), grown < 100_000) == (State.DONE, "end", True)
 
     def test_a_secret_is_a_file_and_stays_out_of_the_job(self, watched: Watched, folder: Path) -> None:
         """Its lines are variables of the worker's; a record names it only, and one that is missing is told."""

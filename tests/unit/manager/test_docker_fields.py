@@ -91,6 +91,14 @@ def of_worker(**container: Any) -> dict[str, Any]:
             ],
         ),
         (
+            of_worker(resources={"claims": [], "limits": None}, securityContext={"seccompProfile": None}),
+            ["can't honour resources.claims of container worker: leave it out here"],
+        ),
+        (
+            {"volumes": [{"name": "x", "hostPath": {}}]},
+            ["finds no path in the hostPath of volume 'x': set it"],
+        ),
+        (
             of_worker(volumeMounts=[{"name": "x", "mountPath": "/x", "subPath": "y"}]),
             ["can't honour subPath of the mount of 'x': leave it out here"],
         ),
@@ -133,7 +141,7 @@ def test_what_runs_in_a_cluster_runs_here() -> None:
     assert list(problems(job)) == []
     assert own_volumes(job) == [
         "longshore-item", "longshore-work", "longshore-item-first", "longshore-item-last", "scratch",
-        "result-0", "result-1", "result-2",
+        "longshore-result-0", "longshore-result-1", "longshore-result-2",
     ]  # fmt: skip
     assert host_folders(job, "/queue") == {"media": {"path": "/queue/videos", "type": "Directory"}}
 
@@ -187,7 +195,7 @@ def test_a_container_mounts_folders_of_the_machine_and_volumes_of_its_run() -> N
     assert mounts_of(job, 0, around) == [
         {"type": "volume", "source": "q.1.longshore-item", "target": "/longshore", "read_only": True},
         {"type": "bind", "source": "/srv", "target": "/media", "read_only": True},
-        {"type": "volume", "source": "q.1.result-0", "target": "/longshore-result"},
+        {"type": "volume", "source": "q.1.longshore-result-0", "target": "/longshore-result"},
     ]
 
 

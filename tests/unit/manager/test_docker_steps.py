@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longshore.engines.docker.objects import (
-    DELETING,
     OUTCOME_LABEL,
     Facts,
     Family,
     Outcome,
+    Part,
     Piece,
     Ran,
     families,
@@ -67,7 +67,7 @@ class Daemon:
         name = name or name_of(labels)
         return Piece(f"id-{name}", name, state, labels)
 
-    def add(self, part: str, run: int = 0, state: str = "created", **more: str) -> Piece:
+    def add(self, part: Part, run: int = 0, state: str = "created", **more: str) -> Piece:
         """One more container."""
         piece = self._piece(part_labels(self.record, part, run, **more), state)
         self.pieces.append(piece)
@@ -76,11 +76,11 @@ class Daemon:
     def add_container(self, run: int, index: int, name: str, state: str = "exited") -> Piece:
         """One of a run."""
         more = {"longshore.dev/index": str(index), "longshore.dev/container": name}
-        return self.add("container", run, state, **more)
+        return self.add(Part.CONTAINER, run, state, **more)
 
     def add_outcome(self, run: int, outcome: Outcome) -> Piece:
         """How a run ended."""
-        return self.add("outcome", run, **{OUTCOME_LABEL: outcome.as_text()})
+        return self.add(Part.OUTCOME, run, **{OUTCOME_LABEL: outcome.as_text()})
 
     def family(self) -> Family:
         """What a look makes of it."""
@@ -89,9 +89,9 @@ class Daemon:
         return found
 
 
-ADAPTER = Ran("multi-worker", started=1010.0, finished=1011.0, code=0)
-FIRST = Ran("first", started=1011.5, finished=1013.0, code=0)
-LAST = Ran("last", started=1013.5, finished=1014.0, code=0)
+ADAPTER = Ran("multi-worker", 0, started=1010.0, finished=1011.0, code=0)
+FIRST = Ran("first", 1, started=1011.5, finished=1013.0, code=0)
+LAST = Ran("last", 2, started=1013.5, finished=1014.0, code=0)
 
 
 def again(**fields: Any) -> Outcome:
@@ -113,12 +113,12 @@ def step_with(rans: Sequence[Ran], now: float = 1030.0, *, outcomes: Sequence[Ou
 @pytest.mark.parametrize(
     ("rans", "now", "expected"),
     [
-        ([], 1000.0, Begin(1, 0, since=1000.0)),
-        ([Ran("multi-worker")], 1030.0, Begin(1, 0, since=1030.0)),
-        ([replace(ADAPTER, is_running=True, code=None)], 1030.0, Rest(80.0)),
-        ([ADAPTER], 1030.0, Begin(1, 1, since=1011.0)),
-        ([ADAPTER, Ran("first")], 1030.0, Begin(1, 1, since=1011.0)),
-        ([ADAPTER, FIRST], 1030.0, Begin(1, 2, since=1013.0)),
+        ([], 1000.0, Begin(1, 0)),
+        ([Ran("multi-worker", 0)], 1030.0, Begin(1, 0)),
+        ([replace(ADAPTER, is_running=True, code=None)], 1030.0, Rest()),
+        ([ADAPTER], 1030.0, Begin(1, 1)),
+        ([ADAPTER, Ran("first", 1)], 1030.0, Begin(1, 1)),
+        ([ADAPTER, FIRST], 1030.0, Begin(1, 2)),
         ([ADAPTER, FIRST, LAST], 1030.0, Conclude(is_late=False)),
         ([ADAPTER, replace(FIRST, code=3)], 1030.0, Conclude(is_late=False)),
         # The deadline is the attempt's, for all containers together, and counts from the first one's start.
@@ -134,7 +134,7 @@ def test_containers_run_one_after_the_other(rans: Sequence[Ran], now: float, exp
 
 def test_what_runs_beyond_its_deadline_is_stopped() -> None:
     """That very container."""
-    step = step_with([ADAPTER, Ran("first", is_running=True, started=1011.5)], 1110.0)
+    step = step_with([ADAPTER, Ran("first", 1, is_running=True, started=1011.5)], 1110.0)
 
     assert isinstance(step, Stop)
     assert [piece.container for piece in step.pieces] == ["first"]
@@ -146,8 +146,8 @@ def test_what_runs_beyond_its_deadline_is_stopped() -> None:
 )
 def test_attempts_are_further_apart_each_time(outcome: Outcome, since: float) -> None:
     """Up to six minutes; what the daemon's restart has ended goes on at once."""
-    assert step_with([], since, outcomes=[outcome]) == Begin(2, 0, since=since)
-    assert step_with([], since - 1, outcomes=[outcome]) == Rest(1.0)
+    assert step_with([], since, outcomes=[outcome]) == Begin(2, 0)
+    assert step_with([], since - 1, outcomes=[outcome]) == Rest()
 
 
 def test_nothing_begins_while_something_of_an_earlier_run_is_there() -> None:
@@ -155,7 +155,7 @@ def test_nothing_begins_while_something_of_an_earlier_run_is_there() -> None:
     daemon = Daemon()
     daemon.add_outcome(1, again())
     old = daemon.add_container(1, 2, "last", "running")
-    files = daemon.add("files", 1)
+    files = daemon.add(Part.FILES, 1)
     other = replace(daemon.add_container(3, 0, "x", "running"))
     stranger = replace(other, labels={**other.labels, "longshore.dev/uid": "uid-0"})
     daemon.pieces[-1] = stranger
@@ -167,7 +167,7 @@ def test_a_job_that_is_to_go_takes_all_with_it() -> None:
     """Whatever runs, however far it came."""
     daemon = Daemon()
     running = daemon.add_container(1, 0, "multi-worker", "running")
-    mark = daemon.add(DELETING)
+    mark = daemon.add(Part.DELETING)
 
     assert mark.name == f"{daemon.record.name}.deleting.uid-1"
     assert next_step(daemon.family(), [replace(ADAPTER, is_running=True)], 1030.0, 10) == Clear(
@@ -284,6 +284,39 @@ def test_what_is_half_made_is_not_there() -> None:
     assert families(daemon.pieces) == ([daemon.family()], [])
 
 
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [("longshore.dev/facts", "{}"), ("longshore.dev/facts", "no JSON"), (None, None)],
+)
+def test_a_damaged_record_has_failed_and_says_so(label: str | None, text: str | None) -> None:
+    """It is a dead letter like any other, and stops no other Job."""
+    daemon = Daemon()
+    labels = {name: value for name, value in daemon.record.labels.items() if name != "longshore.dev/facts"}
+    daemon.pieces[0] = replace(daemon.record, labels=labels | ({label: text} if label and text else {}))
+    job = job_of(daemon.family(), [])
+
+    assert (job.item, job.state, job.attempt) == ("a", State.FAILED, 0)
+    assert job.reason.startswith("what is known of it can't be read (")
+    assert next_step(daemon.family(), [], 2000.0, 10) == Rest()
+
+
+def test_what_another_version_wrote_is_read_as_far_as_it_is_known() -> None:
+    """A field more, or one less that has a default, is no damage."""
+    found = Outcome.from_text('{"state": "failed", "at": 5, "failures": 2, "mood": "bad"}')
+
+    assert found == Outcome("failed", 5, 2)
+
+
+@pytest.mark.parametrize("labels", [{"longshore.dev/item": "b"}, {"longshore.dev/part": "something"}])
+def test_a_strangers_container_with_our_labels_is_left_alone(labels: dict[str, str]) -> None:
+    """It is neither a Job nor what a Job has left."""
+    daemon = Daemon()
+    stranger = replace(daemon.record, labels={**daemon.record.labels, **labels})
+    stranger = replace(stranger, name=name_of(stranger.labels))
+
+    assert families([stranger]) == ([], [])
+
+
 def test_pieces_without_a_record_are_nobodys() -> None:
     """Somebody removed the record by hand."""
     daemon = Daemon()
@@ -314,17 +347,22 @@ def test_every_job_that_has_not_ended_has_something_to_wait_for_or_to_do(
         state = "running" if is_running else "exited" if code is not None else "created"
         daemon.add_container(2 if failures else 1, index, names[index], state)
         ended = None if is_running or code is None else 1001.0 + index
-        rans.append(Ran(names[index], is_running, None if shape == "created" else 1000.0 + index, ended, code))
+        rans.append(Ran(names[index], index, is_running, None if shape == "created" else 1000.0 + index, ended, code))
     family = daemon.family()
     step, job = next_step(family, rans, now, 10), job_of(family, rans)
 
+    runs = any(one.is_running for one in rans)
     match step:
         case Begin(index=index):
-            assert index == len(rans) or rans[index].code is None
-            assert not any(one.is_running for one in rans[-1:])
-        case Rest(seconds=None):
-            assert job.is_finished
-        case Rest(seconds=seconds):
-            assert seconds is not None
-            assert seconds > 0
+            assert index == (rans[-1].index + 1 if rans and rans[-1].code == 0 else len(rans[:-1]))
+            assert not rans or not rans[-1].is_running
+        case Conclude():
+            assert not rans[-1].is_running
+        case Stop(pieces=pieces):
+            assert runs
+            assert [piece.index for piece in pieces] == [rans[-1].index]
+        case Clear():
+            assert family.is_final
+        case Rest():
+            assert rans[-1].is_running if rans else family.is_final or now < 1400
     assert (job.state in {State.DONE, State.FAILED}) is family.is_final

@@ -143,10 +143,10 @@ class _Pipe:
             return {}
         path = self._settings.secrets_folder / stage.existing_secret
         try:
-            return envfile.variables(path.read_text(encoding="utf-8"))
-        except OSError as exc:
+            return envfile.variables(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as exc:
             raise SettingsError(
-                f"stages.{stage.name}.existingSecret: {path} can't be read: {exc.strerror}; give a file with lines "
+                f"stages.{stage.name}.existingSecret: {path} can't be read: {exc}; give a file with lines "
                 "NAME=value, or set SECRETS_FOLDER"
             ) from exc
 

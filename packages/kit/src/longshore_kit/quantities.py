@@ -1,4 +1,4 @@
-"""Kubernetes' quantities (`500m`, `2`, `512Mi`), for whoever gives a container its share without Kubernetes. Pure.
+"""Kubernetes' quantities (`500m`, `2`, `512Mi`, `1e3`), for whoever gives containers their share without it. Pure.
 
 https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 """
@@ -6,15 +6,14 @@ https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 import re
 from typing import Final
 
-_QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|[kMGT]i?|Ki)?")
 _UNITS: Final = {
+    "": 1.0,
     "m": 1e-3,
     "k": 1e3,
-    "M": 1e6,
-    "G": 1e9,
-    "T": 1e12,
-    **{f"{unit}i": 1024.0**power for power, unit in enumerate("KMGT", 1)},
+    **{unit: 1000.0**power for power, unit in enumerate("MGTPE", 2)},
+    **{f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTPE", 1)},
 }
+_QUANTITY: Final = re.compile(rf"(\d+(?:\.\d*)?|\.\d+)(?:([eE][+-]?\d+)|({'|'.join(sorted(_UNITS, reverse=True))}))")
 
 
 def is_quantity(text: str) -> bool:
@@ -32,4 +31,5 @@ def quantity(text: str) -> float:
     match = _QUANTITY.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is no quantity, such as 500m, 2, 512Mi")
-    return float(match[1]) * _UNITS.get(match[2] or "", 1.0)
+    number, exponent, unit = match.groups()
+    return float(number + (exponent or "")) * _UNITS[unit or ""]

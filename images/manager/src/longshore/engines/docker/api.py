@@ -12,7 +12,9 @@ from http import HTTPStatus
 from typing import Any, Final, Self
 
 import docker
+import urllib3.exceptions
 from docker.types import Mount
+from docker.utils import parse_repository_tag
 
 from longshore_kit.errors import EngineError, EngineUnavailable
 
@@ -22,8 +24,9 @@ _TIMEOUT_SECONDS: Final = 60
 _CONNECTIONS: Final = 32
 _NEVER_STARTED: Final = ("never-started",)
 _LOG_LINES: Final = 20_000
-_NO_ANSWER: Final = (OSError,)
-"""What does not reach the daemon; what requests raises is one, too."""
+_PIECE_BYTES: Final = 64 * 1024
+_NO_ANSWER: Final = (OSError, urllib3.exceptions.HTTPError)
+"""What does not reach the daemon, or breaks off; what requests raises is an OSError, too."""
 
 
 class DockerApi:
@@ -92,7 +95,7 @@ class DockerApi:
         """Make a container that is never started: False where the name is taken."""
         options = {"command": list(_NEVER_STARTED), "labels": dict(labels), "network_mode": "none"}
         with _told("takes no image"):
-            if not self.has_image(EMPTY_IMAGE):
+            if self.image(EMPTY_IMAGE) is None:
                 repository, _, tag = EMPTY_IMAGE.partition(":")
                 self._client.api.import_image_from_data(_archive({}), repository=repository, tag=tag)
         return self.create(name, EMPTY_IMAGE, options, mounts)
@@ -131,7 +134,7 @@ class DockerApi:
     def log(self, container: str, most_bytes: int) -> bytes:
         """The end of what it has written; empty where nothing is kept."""
         kept = b""
-        with contextlib.suppress(docker.errors.APIError), _told("shows no log"):
+        with _told("shows no log"), contextlib.suppress(docker.errors.APIError):
             for piece in self._client.api.logs(container, stream=True, follow=False, tail=_LOG_LINES):
                 kept = (kept + piece)[-most_bytes:]
         return kept
@@ -150,12 +153,8 @@ class DockerApi:
                 pieces, _ = self._client.api.get_archive(container, path)
             except docker.errors.NotFound:
                 return None
-            data = b"".join(pieces)
-        with contextlib.suppress(tarfile.TarError), tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            member = archive.next()
-            file = archive.extractfile(member) if member and member.isfile() else None
-            return (file.read()[-most_bytes:] if most_bytes else file.read()) if file else None
-        return None
+            with contextlib.closing(pieces):
+                return _first_file(pieces, most_bytes)
 
     # --- volumes, images, and the daemon itself
 
@@ -175,17 +174,14 @@ class DockerApi:
         with _told("removes no volume"), contextlib.suppress(docker.errors.NotFound):
             self._client.api.remove_volume(name)
 
-    def has_image(self, image: str) -> bool:
-        """Whether it is on this machine."""
-        return self.user_of(image) is not None
-
-    def user_of(self, image: str) -> str | None:
-        """As whom an image's programs run, as it says itself; None: there is no such image here."""
+    def image(self, image: str) -> dict[str, Any] | None:
+        """All that is known of an image; None: it is not on this machine."""
         with _told("shows no image"):
             try:
-                return str(self._client.api.inspect_image(image)["Config"].get("User") or "")
+                found: dict[str, Any] = self._client.api.inspect_image(image)
             except docker.errors.NotFound:
                 return None
+        return found
 
     def pull(self, image: str) -> None:
         """
@@ -194,8 +190,12 @@ class DockerApi:
         Raises:
             EngineError: it could not; in its words.
         """
+        repository, tag = parse_repository_tag(image)
         with _told(f"can't pull {image}"):
-            self._client.images.pull(image)
+            for line in self._client.api.pull(repository, tag or "latest", stream=True, decode=True):
+                # What goes wrong in the midst of it is told there alone.
+                if "error" in line:
+                    raise EngineError(str(line["error"]))
 
     def started_at(self) -> str:
         """When the daemon started, as far as it tells: it makes its own bridge anew each time. Empty: nobody knows."""
@@ -207,7 +207,13 @@ class DockerApi:
         """One value for each change of a container with these labels, as it happens; and how to end that."""
         with _told("tells no changes"):
             found = self._client.api.events(filters={"type": "container", "label": list(labels)})
-        return found, found.close
+
+        def end() -> None:
+            # Of a daemon that went away there is no socket left to close.
+            with contextlib.suppress(OSError, AttributeError, docker.errors.DockerException):
+                found.close()
+
+        return found, end
 
 
 @contextlib.contextmanager
@@ -218,8 +224,42 @@ def _told(what: str) -> Iterator[None]:
         raise EngineError(_words(exc)) from exc
     except docker.errors.APIError as exc:
         raise EngineError(f"Docker {what}: {_words(exc)}") from exc
-    except (docker.errors.DockerException, *_NO_ANSWER) as exc:
+    except docker.errors.DockerException as exc:
+        # The client's own refusal, of a name or an option: asking again would not help.
+        raise EngineError(f"Docker {what}: {_words(exc)}") from exc
+    except _NO_ANSWER as exc:
         raise EngineUnavailable(f"the Docker daemon does not answer: {_words(exc)}") from exc
+
+
+class _Reader(io.RawIOBase):
+    """Pieces that come one after the other, as a file to read from."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces: Final = pieces
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any buffer, as its base says
+        self._rest = self._rest or next(self._pieces, b"")
+        size = min(len(buffer), len(self._rest))
+        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
+
+
+def _first_file(pieces: Iterator[bytes], most_bytes: int | None) -> bytes | None:
+    """The first member's content, or its end; never more of it at a time: a worker may have made it of any size."""
+    kept = b""
+    with contextlib.suppress(tarfile.TarError), tarfile.open(fileobj=_Reader(pieces), mode="r|") as archive:
+        member = archive.next()
+        file = archive.extractfile(member) if member and member.isfile() else None
+        if file is None:
+            return None
+        while piece := file.read(_PIECE_BYTES):
+            kept = (kept + piece)[-most_bytes:] if most_bytes else kept + piece
+        return kept
+    return None
 
 
 def _archive(files: Mapping[str, bytes | None], mode: int = 0o444) -> bytes:

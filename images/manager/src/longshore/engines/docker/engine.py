@@ -1,8 +1,8 @@
 """The Docker engine: a Job is a record on a daemon, and its containers, which managers start one after the other.
 
-Owns what a Job controller and a kubelet do in a cluster. Nothing runs here while no manager does: containers go on,
-and the next step waits for the next look. One manager at a time takes steps (`docker.lock` in the state folder); any
-number may look and create. Touches only what carries the queue's labels and this state folder's.
+Owns what a Job controller does in a cluster. Nothing is done here while no manager runs: containers go on, and the
+next step waits for the next look. One manager at a time takes steps (`docker.lock` in the state folder); any number
+may look and create. Touches only what carries the queue's labels and this state folder's.
 """
 
 import contextlib
@@ -12,32 +12,29 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from longshore import __version__
 from longshore.engines.docker import fields, objects, steps
 from longshore.engines.docker.api import DockerApi
-from longshore.engines.docker.images import Images
 from longshore.engines.docker.objects import (
-    CONTAINER_LABEL,
-    INDEX_LABEL,
     JOB_LABEL,
-    LOGS,
     MANIFEST_FILE,
-    OUTCOME_LABEL,
     RUN_LABEL,
     UID_LABEL,
     Facts,
     Family,
-    Outcome,
+    Part,
     Piece,
     Ran,
     containers_of,
     seconds_of,
 )
+from longshore.engines.docker.pieces import publish, remove
+from longshore.engines.docker.runs import RESULT_FILE, Runs
 from longshore.engines.docker.steps import Begin, Clear, Conclude, Rest, Step, Stop
 from longshore.manifests import (
     DATA_ANNOTATION,
@@ -50,34 +47,19 @@ from longshore.manifests import (
     Manifest,
     mounts_at_root,
 )
-from longshore.podtemplate import ITEM_VOLUME
 from longshore.state import Job, Jobs
-from longshore_kit import envfile
-from longshore_kit.contract import RESULT_MAX_BYTES
 from longshore_kit.errors import EngineError, EngineUnavailable, ManifestRefused
+from longshore_kit.logs import get_logger
 
 LOCK: Final = "docker.lock"
 BACKOFF_SECONDS: Final = 1.0
 """The pause after the first failure, doubled after each further one; a cluster's is 10 s."""
-LOG_BYTES: Final = 64 * 1024
-_TAIL_BYTES: Final = 2048
-_TAIL_LINES: Final = 80
-_RESULT: Final = "message"
-_RESULT_FILE: Final = f"/longshore-result/{_RESULT}"
-_FILES: Final = "/longshore-files"
-"""Where the container that is never started has all volumes of a run, each in a folder of its name."""
 _AT_ONCE: Final = 4
 """Jobs that are seen to at one time: a daemon starts containers no faster with more."""
 _ROUNDS: Final = 6
 """Steps that a Job takes in one `tend` at most: begin, end, clear, and begin again, say."""
 _ABANDONED_SECONDS: Final = 3600.0
 _LISTEN_SECONDS: Final = 2.0
-
-
-@dataclass
-class _Stopping:
-    thread: threading.Thread
-    error: str = ""
 
 
 class DockerEngine:
@@ -103,14 +85,17 @@ class DockerEngine:
         self._clock: Final = clock
         self._owner: Final = objects.owner_labels(queue, str(state_folder))
         self._filters: Final = tuple(f"{name}={value}" for name, value in self._owner.items())
-        self._images: Final = Images(api)
+        self._runs: Final = Runs(api, working_folder)
         self._pool: Final = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="docker")
         self._manifests: Final[dict[str, Manifest]] = {}
+        """By the Job's uid, as long as it has not ended."""
         self._rans: Final[dict[tuple[str, str], Ran]] = {}
+        """By a container's id and its state in the listing: what has not changed is not asked for again."""
         self._jobs: Final[dict[tuple[str, ...], Job]] = {}
-        self._stopping: Final[dict[str, _Stopping]] = {}
-        self._why_not: Final[dict[str, str]] = {}
-        """Why a Job's next container can't be started yet, by the Job's uid."""
+        """Of Jobs that have ended, by the pieces that they are made of."""
+        self._stopping: Final[dict[str, threading.Thread]] = {}
+        self._why_not: Final[dict[str, tuple[float, str]]] = {}
+        """Since when a Job's next container can't be started, as seen from here, and why; by the Job's uid."""
         self._has_swept = False
         self._closed: Final = threading.Event()
         self._end_listening: Callable[[], None] = lambda: None
@@ -119,11 +104,12 @@ class DockerEngine:
 
     def layout(self, job_name: str) -> Layout:  # noqa: ARG002 - every container has them at the same places
         """As `Engine.layout`."""
-        return Layout(result_file=_RESULT_FILE, mounts=mounts_at_root(self._volumes))
+        return Layout(result_file=RESULT_FILE, mounts=mounts_at_root(self._volumes))
 
     def check(self, bundle: Bundle) -> None:
         """As `Engine.check`; also whether the folders, files and shipped images are there, which nobody fetches."""
-        _refuse([*fields.problems(bundle.job), *self._place_problems(bundle.job)])
+        _refuse(list(fields.problems(bundle.job)))
+        _refuse(list(self._place_problems(bundle.job)))
 
     def jobs(self) -> Jobs:
         """As `Engine.jobs`. A finished Job's value is the same object at each look."""
@@ -153,8 +139,8 @@ class DockerEngine:
             self._make_folders(bundle.job)
         facts = Facts.of(bundle.job, self._clock())
         labels = objects.record_labels(bundle.job, facts, str(uuid.uuid4())) | self._owner
-        files: dict[str, bytes | None] = {MANIFEST_FILE: json.dumps(bundle.job).encode(), ITEM_FILE: _item_data(bundle)}
-        if self._publish(labels, files):
+        files = {MANIFEST_FILE: json.dumps(bundle.job).encode(), ITEM_FILE: _item_data(bundle)}
+        if publish(self._api, labels, files):
             return True
         if not self._is_there(bundle):
             # Whoever had the name has let it go in between.
@@ -168,26 +154,27 @@ class DockerEngine:
                 continue
             if family.is_final and not (family.containers or family.leftovers):
                 # Nothing runs, so the name may be free at once; an outcome without its record is nobody's.
-                self._remove([family.record, *family.outcomes])
+                remove(self._api, [family.record, *family.outcomes])
             else:
-                self._publish(objects.part_labels(family.record, objects.DELETING), {})
+                publish(self._api, objects.part_labels(family.record, Part.DELETING), {})
 
     def tend(self) -> Sequence[str]:
         """As `Engine.tend`: every Job takes as many steps as it can."""
         with self._steps_are_ours() as are_ours:
             if not are_ours:
                 return ()
-            return self._tend()
+            troubles: dict[str, str] = {}
+            for _ in range(_ROUNDS):
+                if not self._see_to_all(troubles):
+                    break
+            self._sweep(troubles)
+            return [f"{what}: {trouble}" for what, trouble in troubles.items()]
 
     def log(self, job: Job, stage: str = "") -> str:
         """As `Engine.log`: of a worker that runs, and of a failed one."""
         for family in self._families(f"{JOB_LABEL}={job.name}")[0]:
-            wanted = stage or job.stage or family.facts.containers[-1]
-            for piece in family.containers:
-                if piece.container == wanted:
-                    return self._api.log(piece.id, LOG_BYTES).decode(errors="replace")
-            if family.outcomes:
-                return (self._api.read(family.outcomes[-1].id, f"/{LOGS}/{wanted}") or b"").decode(errors="replace")
+            name = stage or job.stage or next(reversed(family.facts.containers), "")
+            return self._runs.log(family, name).decode(errors="replace")
         return ""
 
     def watch(self, on_change: Callable[[], None]) -> None:
@@ -197,43 +184,46 @@ class DockerEngine:
     def close(self) -> None:
         """As `Engine.close`."""
         self._closed.set()
-        self._end_listening()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._api.close()
+        try:
+            self._end_listening()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        finally:
+            self._api.close()
 
     # --- only of this machine: a person who stops a queue expects its workers to stop
 
     def stop_workers(self, jobs: Iterable[Job]) -> bool:
-        """As `ProcessEngine.stop_workers`."""
+        """As `LocalEngine.stop_workers`."""
         uids = {job.uid for job in jobs}
         with self._steps_are_ours() as are_ours:
             if not are_ours:
                 return True
-            families = [one for one in self._families()[0] if one.record.uid in uids]
-            for family in families:
-                rans = self._rans_of(family)
-                if rans and not family.is_final and not isinstance(self._next(family, rans), Conclude):
-                    self._write_down(family, steps.stopped(family, rans, self._clock()))
-            return any([self._is_stopping(one) for one in self._families()[0] if one.record.uid in uids])  # noqa: C419 - all
+            troubles: dict[str, str] = {}
+            ours = [one for one in self._families()[0] if one.record.uid in uids]
+            are_stopping = [self._tried(one.item, partial(self._stop_run, one), troubles) for one in ours]
+            return any(are_stopping) or bool(troubles)
 
     def is_supervised_here(self, job: Job) -> bool:  # noqa: ARG002 - as in the process engine
         """False: containers are the daemon's, and another manager that runs takes their next steps."""
         return False
 
-    def _is_stopping(self, family: Family) -> bool:
-        """Have what is left of a stopped run go: whether something is. Nothing begins here."""
-        step = self._next(family, rans := self._rans_of(family))
+    def _stop_run(self, family: Family) -> bool:
+        """Have what runs of a Job go, without cost of an attempt: whether something is left. Nothing begins here."""
+        rans = self._rans_of(family)
+        step = self._next(family, rans)
+        if rans and not family.is_final and not isinstance(step, Conclude | Clear):
+            self._runs.write_down(family, steps.stopped(family, rans, self._clock()))
+            return True
         return isinstance(step, Clear | Conclude) and not self._take(family, step, rans)
 
     # --- looking
 
     def _families(self, *more: str) -> tuple[list[Family], list[Piece]]:
-        found = [Piece.of(one) for one in self._api.containers([*self._filters, *more])]
-        return objects.families(found)
+        return objects.families([Piece.of(one) for one in self._api.containers([*self._filters, *more])])
 
     def _look(self, family: Family) -> Job:
         job = objects.job_of(family, self._rans_of(family))
-        why = self._why_not.get(family.record.uid, "")
+        _, why = self._why_not.get(family.record.uid, (0.0, ""))
         return objects.waiting(job, why) if why else job
 
     def _rans_of(self, family: Family) -> list[Ran]:
@@ -248,21 +238,11 @@ class DockerEngine:
         inspected = self._api.inspect(piece.id)
         if inspected is None:
             return None
-        ran = Ran.of(piece.container, inspected)
+        ran = Ran.of(piece, inspected)
         # As the listing knew it: what changed in between is another key's.
         if ran.code is not None or (ran.is_running and piece.state == "running"):
             self._rans[key] = ran
         return ran
-
-    def _forget(self, pieces: Iterable[Piece], uids: set[str]) -> None:
-        ids = {one.id for one in pieces}
-        for key in [key for key in self._rans if key[0] not in ids]:
-            del self._rans[key]
-        for kept in (self._manifests, self._why_not):
-            for uid in [uid for uid in kept if uid not in uids]:
-                del kept[uid]
-        for one in [one for one, stopping in self._stopping.items() if not stopping.thread.is_alive()]:
-            del self._stopping[one]
 
     def _manifest(self, family: Family) -> Manifest:
         uid = family.record.uid
@@ -274,23 +254,6 @@ class DockerEngine:
         return self._manifests[uid]
 
     # --- making
-
-    def _publish(self, labels: dict[str, str], files: dict[str, bytes | None]) -> bool:
-        """Have something be there as a whole, under the name that its labels say: False if that is taken."""
-        aside = f"{labels[JOB_LABEL][:40]}.new-{uuid.uuid4()}"
-        if not self._api.create_empty(aside, labels):
-            raise EngineError(f"the name {aside} is taken")
-        try:
-            if files:
-                self._api.put(aside, "/", files)
-            is_first = self._api.rename(aside, objects.name_of(labels))
-        except EngineError:
-            with contextlib.suppress(EngineError):
-                self._api.remove(aside)
-            raise
-        if not is_first:
-            self._api.remove(aside)
-        return is_first
 
     def _is_there(self, bundle: Bundle) -> bool:
         """Whether the Job is there; refuses to take another's for it."""
@@ -329,14 +292,11 @@ class DockerEngine:
         for image in sorted(
             {fields.image_of(one, __version__) for one in containers_of(job) if fields.is_shipped(one)}
         ):
-            if not self._api.has_image(image):
+            if self._api.image(image) is None:
                 yield f"finds no image {image} here: build the shipped ones with `make images`"
         for secret in sorted({one for container in containers_of(job) for one in fields.secrets_of(container)}):
-            if not (path := self._secret_file(secret)).is_file():
+            if not (path := self._runs.secret_file(secret)).is_file():
                 yield f"finds no file {path} for the secret {secret!r}: make one with lines NAME=value"
-
-    def _secret_file(self, secret: str) -> Path:
-        return self._working_folder / f"{secret}.env"
 
     # --- one step after the other
 
@@ -352,34 +312,40 @@ class DockerEngine:
             else:
                 yield True
 
-    def _tend(self, only: set[str] | None = None) -> Sequence[str]:
-        troubles: dict[str, str] = {}
-        for _ in range(_ROUNDS):
-            families, orphans = self._families()
-            chosen = [one for one in families if only is None or one.record.uid in only]
-            moved = list(self._pool.map(lambda one: self._see_to(one, troubles), chosen))
-            self._remove(orphans)
-            if not any(moved):
-                break
-        if only is None:
-            self._sweep()
-        return [f"{item}: {trouble}" for item, trouble in troubles.items()]
+    def _see_to_all(self, troubles: dict[str, str]) -> bool:
+        """A step of every Job: whether there may be another at once."""
+        families, orphans = self._families()
+        for family in families:
+            troubles.pop(family.item, None)
+        under_way = [
+            self._pool.submit(self._tried, family.item, partial(self._see_to, family), troubles) for family in families
+        ]
+        # All of them, also where one finds no daemon: nothing may go on when the lock is let go.
+        wait(under_way)
+        have_moved = [one.result() for one in under_way]
+        for orphan in orphans:
+            self._tried(orphan.name, partial(self._remove, [orphan]), troubles)
+        return any(have_moved)
 
-    def _see_to(self, family: Family, troubles: dict[str, str]) -> bool:
-        """Take a Job's next step: whether there may be another at once."""
-        troubles.pop(family.item, None)
+    def _tried(self, what: str, do: Callable[[], bool], troubles: dict[str, str]) -> bool:
+        """Do it; where that can't be, keep in mind why: one Job, or one container, must not stop the others."""
         try:
-            return self._take(family, self._next(family, rans := self._rans_of(family)), rans)
+            return do()
         except EngineUnavailable:
             raise
         except (EngineError, OSError, ValueError, KeyError) as exc:
-            troubles[family.item] = str(exc) if isinstance(exc, EngineError) else repr(exc)
+            troubles[what] = str(exc) if isinstance(exc, EngineError) else repr(exc)
             return False
+
+    def _see_to(self, family: Family) -> bool:
+        rans = self._rans_of(family)
+        return self._take(family, self._next(family, rans), rans)
 
     def _next(self, family: Family, rans: Sequence[Ran]) -> Step:
         return steps.next_step(family, rans, self._clock(), self._backoff_seconds)
 
     def _take(self, family: Family, step: Step, rans: Sequence[Ran]) -> bool:
+        """Take a step: whether there may be another at once."""
         match step:
             case Rest():
                 return False
@@ -389,184 +355,106 @@ class DockerEngine:
                 self._stop(family, step.pieces)
                 return False
             case Conclude():
-                self._conclude(family, rans, is_late=step.is_late)
+                outcome = self._runs.conclude(family, rans, self._clock(), is_late=step.is_late)
+                self._runs.write_down(family, outcome)
                 return True
             case Clear():
                 return self._clear(family, step)
 
     def _begin(self, family: Family, step: Begin) -> bool:
-        why = self._why_not_begun(family, step)
+        uid, now = family.record.uid, self._clock()
+        why = self._runs.why_not_begun(family, step, self._manifest(family))
         if not why:
-            self._why_not.pop(family.record.uid, None)
+            self._why_not.pop(uid, None)
             return True
-        self._why_not[family.record.uid] = why
-        if self._clock() - step.since < family.facts.pending_seconds:
+        since, _ = self._why_not.get(uid, (now, ""))
+        self._why_not[uid] = (since, why)
+        if now - since < family.facts.pending_seconds:
             return False
-        self._write_down(family, steps.never_started(family, why, self._clock()))
+        self._runs.write_down(family, steps.never_started(family, why, now))
         return True
-
-    def _why_not_begun(self, family: Family, step: Begin) -> str:
-        """Start a container; why that can't be yet, in words."""
-        manifest = self._manifest(family)
-        container = containers_of(manifest)[step.index]
-        # Of all that the run will need: a chain whose last image is missing does not even begin.
-        for one in containers_of(manifest):
-            if why := self._images.why_missing(fields.image_of(one, __version__), may_pull=fields.may_pull(one)):
-                return why
-        image = fields.image_of(container, __version__)
-        if why := fields.user_problem(manifest, container, self._api.user_of(image) or ""):
-            return why
-        try:
-            secrets = self._secrets(container)
-            if step.index == 0:
-                self._lay_out(family, step.run, manifest)
-            self._start(family, step, manifest, secrets)
-        except EngineUnavailable:
-            raise
-        except (EngineError, OSError) as exc:
-            return str(exc)
-        return ""
-
-    def _secrets(self, container: Manifest) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for name in fields.secrets_of(container):
-            path = self._secret_file(name)
-            try:
-                found |= envfile.variables(path.read_text(encoding="utf-8"))
-            except (OSError, UnicodeDecodeError) as exc:
-                raise EngineError(f"the file {path} of the secret {name!r} can't be read: {exc}") from exc
-        return found
-
-    def _lay_out(self, family: Family, run: int, manifest: Manifest) -> None:
-        """The volumes of a run, with what belongs into them. May be done again: nothing of the run has started."""
-        labels = objects.part_labels(family.record, "files", run)
-        names = fields.own_volumes(manifest)
-        for name in names:
-            self._api.create_volume(family.name_of(run, name), labels)
-        mounts = [
-            {"type": "volume", "source": family.name_of(run, name), "target": f"{_FILES}/{name}"} for name in names
-        ]
-        files = family.name_of(run, "files")
-        self._api.create_empty(files, labels, mounts)
-        content: dict[str, bytes | None] = dict.fromkeys(names)
-        if ITEM_VOLUME in names:
-            content[f"{ITEM_VOLUME}/{ITEM_FILE}"] = self._api.read(family.record.id, f"/{ITEM_FILE}")
-        self._api.put(files, _FILES, content)
-        results = {f"{fields.result_volume(index)}/{_RESULT}": b"" for index in range(len(containers_of(manifest)))}
-        self._api.put(files, _FILES, dict(results), mode=0o666)
-
-    def _start(self, family: Family, step: Begin, manifest: Manifest, secrets: dict[str, str]) -> None:
-        container = containers_of(manifest)[step.index]
-        more = {INDEX_LABEL: str(step.index), CONTAINER_LABEL: container["name"]}
-        labels = objects.part_labels(family.record, "container", step.run, **more)
-        around = fields.Surroundings(
-            volumes={name: family.name_of(step.run, name) for name in fields.own_volumes(manifest)},
-            folders=fields.host_folders(manifest, str(self._working_folder)),
-            secrets=secrets,
-        )
-        template = manifest["spec"]["template"].get("metadata", {}).get("labels", {})
-        options = {**fields.options_of(manifest, step.index, around), "labels": {**template, **labels}}
-        name = objects.name_of(labels)
-        mounts = fields.mounts_of(manifest, step.index, around)
-        self._api.create(name, fields.image_of(container, __version__), options, mounts)
-        try:
-            self._api.start(name)
-        except EngineUnavailable:
-            raise
-        except EngineError:
-            inspected = self._api.inspect(name)
-            # A program that is not there is an end like any other, which the container itself tells.
-            if inspected is None or Ran.of("", inspected).code is None:
-                raise
-
-    # --- ending
 
     def _stop(self, family: Family, pieces: Iterable[Piece]) -> None:
         """Have containers end, beside the loop: the daemon waits for their grace."""
         for piece in pieces:
-            if piece.may_run and piece.id not in self._stopping:
-                grace = family.facts.grace_seconds
-                thread = threading.Thread(target=self._wait_for_end, args=(piece.id, grace), daemon=True)
-                self._stopping[piece.id] = _Stopping(thread)
-                thread.start()
+            known = self._stopping.get(piece.id)
+            # One that could not be stopped is asked again at the next look.
+            if piece.may_run and not (known and known.is_alive()):
+                arguments = (piece.id, family.facts.grace_seconds)
+                self._stopping[piece.id] = threading.Thread(target=self._wait_for_end, args=arguments, daemon=True)
+                self._stopping[piece.id].start()
 
-    def _wait_for_end(self, container: str, grace: int) -> None:
-        # One that could not be stopped is asked again at a later look.
+    def _wait_for_end(self, container: str, grace_seconds: int) -> None:
         with contextlib.suppress(EngineError):
-            self._api.stop(container, grace)
-
-    def _conclude(self, family: Family, rans: Sequence[Ran], *, is_late: bool) -> None:
-        last, piece = rans[-1], family.containers[len(rans) - 1]
-        files = family.name_of(family.run, "files")
-        path = f"{_FILES}/{fields.result_volume(piece.index)}/{_RESULT}"
-        words = (self._api.read(files, path, RESULT_MAX_BYTES) or b"").decode(errors="ignore").strip()
-        if not words and last.code:
-            tail = self._api.log(piece.id, _TAIL_BYTES).decode(errors="replace").strip().splitlines()
-            words = "\n".join(tail[-_TAIL_LINES:])
-        since = seconds_of(self._api.started_at()) if last.code else None
-        outcome = steps.outcome_of(family, rans, words, self._clock(), is_late=is_late, daemon_since=since)
-        self._write_down(family, outcome)
-
-    def _write_down(self, family: Family, outcome: Outcome) -> None:
-        labels = objects.part_labels(family.record, "outcome", family.run, **{OUTCOME_LABEL: outcome.as_text()})
-        logs: dict[str, bytes | None] = {}
-        if outcome.state != "done":
-            logs = {f"{LOGS}/{one.container}": self._api.log(one.id, LOG_BYTES) for one in family.containers}
-        self._publish(labels, logs)
+            self._api.stop(container, grace_seconds)
 
     def _clear(self, family: Family, step: Clear) -> bool:
         """Remove pieces: whether all are gone."""
         running = [one for one in step.pieces if one.may_run]
         self._stop(family, running)
         # Containers first: what they have for volumes and files is of use as long as one may run.
-        self._remove(one for one in step.pieces if not one.may_run and one.part == "container")
+        remove(self._api, (one for one in step.pieces if not one.may_run and one.part == Part.CONTAINER))
         if running:
             return False
-        self._remove(one for one in step.pieces if one.part != "container")
-        if step.with_job:
-            self._remove(family.outcomes)
-            # The mark last: without its record it is nobody's, and goes with the next look.
-            self._remove([family.record, *family.marks])
+        rest = [one for one in step.pieces if one.part != Part.CONTAINER]
+        # The mark last: without its record it is nobody's, and goes with the next look.
+        rest += [*family.outcomes, family.record, *family.marks] if step.with_job else []
+        return self._remove(rest)
+
+    def _remove(self, pieces: Iterable[Piece]) -> bool:
+        remove(self._api, pieces)
         self._has_swept = False
         return True
 
-    def _remove(self, pieces: Iterable[Piece]) -> None:
-        for piece in pieces:
-            if piece.may_run:
-                # Of a Job whose record somebody removed by hand: nobody waits for it any more.
-                self._wait_for_end(piece.id, 0)
-            self._api.remove(piece.id)
-
-    def _sweep(self) -> None:
+    def _sweep(self, troubles: dict[str, str]) -> None:
         """Remove volumes of runs that are over, and what managers that were killed have half made."""
         found = [Piece.of(one) for one in self._api.containers(self._filters)]
         families, _ = objects.families(found)
         self._forget(found, {one.record.uid for one in families if not one.is_final})
         if self._has_swept:
             return
+        self._has_swept = True
         in_use = {(one.record.uid, str(run)) for one in families for run in _runs_in_use(one)}
         for volume in self._api.volumes(self._filters):
-            labels = volume["Labels"] or {}
+            labels, name = volume["Labels"] or {}, volume["Name"]
             if (labels.get(UID_LABEL), labels.get(RUN_LABEL)) not in in_use:
-                self._api.remove_volume(volume["Name"])
+                self._has_swept &= self._tried(name, partial(self._remove_volume, name), troubles)
         for piece in found:
             if not piece.is_whole and self._is_abandoned(piece):
-                self._api.remove(piece.id)
-        self._has_swept = True
+                self._tried(piece.name, partial(self._remove, [piece]), troubles)
+
+    def _remove_volume(self, name: str) -> bool:
+        self._api.remove_volume(name)
+        return True
 
     def _is_abandoned(self, piece: Piece) -> bool:
         """Whether it is so old that nobody is making it any more."""
         made = self._api.inspect(piece.id)
         return made is not None and self._clock() - (seconds_of(made["Created"]) or 0) > _ABANDONED_SECONDS
 
+    def _forget(self, pieces: Iterable[Piece], uids: set[str]) -> None:
+        ids = {one.id for one in pieces}
+        for key in [key for key in self._rans if key[0] not in ids]:
+            del self._rans[key]
+        for kept in (self._manifests, self._why_not):
+            for uid in [uid for uid in kept if uid not in uids]:
+                del kept[uid]
+        for one in [one for one, thread in self._stopping.items() if not thread.is_alive()]:
+            del self._stopping[one]
+
     # --- changes
 
     def _listen(self, on_change: Callable[[], None]) -> None:
+        log = get_logger("longshore.docker")
         while not self._closed.is_set():
-            with contextlib.suppress(EngineError, ValueError, OSError):
+            try:
                 events, self._end_listening = self._api.changes(self._filters)
+                if self._closed.is_set():
+                    self._end_listening()
                 for _ in events:
                     on_change()
+            except Exception as exc:  # noqa: BLE001 - a thread that dies would leave silence, and looking goes on anyway
+                log.debug("no events of the daemon for a while", reason=repr(exc))
             # It ended: the daemon went away, so what happens there is seen by looking alone.
             self._closed.wait(_LISTEN_SECONDS)
 

@@ -33,6 +33,7 @@ _SECURITY: Final = {
 _SECCOMP: Final = {"RuntimeDefault", "Unconfined"}
 _PULL_POLICIES: Final = {"IfNotPresent", "Never"}
 _RESOURCES: Final = {"cpu", "memory"}
+_KINDS: Final = {"requests", "limits"}
 _NANO: Final = 1_000_000_000
 _SHARES: Final = 1024
 """Of a whole CPU: https://docs.docker.com/engine/containers/resource_constraints/"""
@@ -46,7 +47,7 @@ def problems(job: Manifest) -> Iterator[str]:
     yield from (f"can't honour podTemplate.spec.{name}: leave it out here" for name in sorted(set(pod) - _POD_FIELDS))
     if len(pod["containers"]) > 1:
         yield "runs containers one after the other: leave those beside the worker's in podTemplate.spec out here"
-    yield from _security_problems(pod.get("securityContext", {}), _POD_SECURITY, "podTemplate.spec")
+    yield from _security_problems(pod.get("securityContext") or {}, _POD_SECURITY, "podTemplate.spec")
     for volume in pod.get("volumes", []):
         yield from _volume_problems(volume)
     for container in containers_of(job):
@@ -67,7 +68,7 @@ def _container_problems(container: Manifest) -> Iterator[str]:
     for mount in container.get("volumeMounts", []):
         if extra := sorted(set(mount) - {"name", "mountPath", "readOnly"}):
             yield f"can't honour {', '.join(extra)} of the mount of {mount['name']!r}: leave it out here"
-    yield from _security_problems(container.get("securityContext", {}), _SECURITY, f"container {container['name']}")
+    yield from _security_problems(container.get("securityContext") or {}, _SECURITY, f"container {container['name']}")
 
 
 def _variable_problems(container: Manifest, whose: str) -> Iterator[str]:
@@ -80,12 +81,19 @@ def _variable_problems(container: Manifest, whose: str) -> Iterator[str]:
 
 
 def _resource_problems(container: Manifest, whose: str) -> Iterator[str]:
-    for kind, amounts in container.get("resources", {}).items():
+    resources = container.get("resources") or {}
+    yield from (f"can't honour resources.{kind} {whose}: leave it out here" for kind in sorted(set(resources) - _KINDS))
+    for kind, amounts in _amounts(container):
         for name, amount in amounts.items():
-            if name not in _RESOURCES or kind not in {"requests", "limits"}:
+            if name not in _RESOURCES:
                 yield f"can't honour resources.{kind}.{name} {whose}: leave it out here"
             elif not is_quantity(str(amount)):
                 yield f"can't read resources.{kind}.{name} {whose}: {amount!r} is no quantity, such as 500m, 2, 512Mi"
+
+
+def _amounts(container: Manifest) -> list[tuple[str, Manifest]]:
+    resources = container.get("resources") or {}
+    return [(kind, resources[kind] or {}) for kind in sorted(_KINDS & set(resources))]
 
 
 def _security_problems(context: Manifest, known: set[str], where: str) -> Iterator[str]:
@@ -93,7 +101,7 @@ def _security_problems(context: Manifest, known: set[str], where: str) -> Iterat
         yield f"can't honour securityContext.{name} of {where}: leave it out here"
     if "runAsGroup" in context and "runAsUser" not in context:
         yield f"can't honour securityContext.runAsGroup of {where} without runAsUser: set both"
-    profile = context.get("seccompProfile", {}).get("type", "RuntimeDefault")
+    profile = (context.get("seccompProfile") or {}).get("type", "RuntimeDefault")
     if profile not in _SECCOMP:
         yield f"can't honour securityContext.seccompProfile {profile} of {where}: leave it out here"
 
@@ -106,7 +114,10 @@ def _volume_problems(volume: Manifest) -> Iterator[str]:
     if kind == "emptyDir":
         for field in sorted(volume["emptyDir"] or {}):
             yield f"can't honour emptyDir.{field} of volume {name!r}: leave it out here"
-    elif kind != "hostPath":
+    elif kind == "hostPath":
+        if not (volume["hostPath"] or {}).get("path"):
+            yield f"finds no path in the hostPath of volume {name!r}: set it"
+    else:
         yield f"can't mount the {kind} of volume {name!r}: give --volume {name}=FOLDER, or make it a hostPath"
 
 
@@ -133,7 +144,7 @@ def own_volumes(job: Manifest) -> list[str]:
 
 def result_volume(index: int) -> str:
     """Where a container's result lies."""
-    return f"result-{index}"
+    return f"longshore-result-{index}"
 
 
 def image_of(container: Manifest, version: str) -> str:
@@ -180,7 +191,7 @@ def options_of(job: Manifest, index: int, around: Surroundings) -> dict[str, Any
         options["working_dir"] = container["workingDir"]
     if pod.get("hostNetwork"):
         options["network_mode"] = "host"
-    return options | _resource_options(container.get("resources", {})) | _security_options(pod, container)
+    return options | _resource_options(container) | _security_options(job, container)
 
 
 def mounts_of(job: Manifest, index: int, around: Surroundings) -> list[dict[str, Any]]:
@@ -221,15 +232,14 @@ def user_problem(job: Manifest, container: Manifest, image_user: str) -> str:
 
 
 def _security(pod: Manifest, container: Manifest) -> Manifest:
-    return {**pod.get("securityContext", {}), **container.get("securityContext", {})}
+    return {**(pod.get("securityContext") or {}), **(container.get("securityContext") or {})}
 
 
-def _security_options(pod: Manifest, container: Manifest) -> dict[str, Any]:
-    context = _security(pod, container)
+def _security_options(job: Manifest, container: Manifest) -> dict[str, Any]:
+    context = _security(job["spec"]["template"]["spec"], container)
     options: dict[str, Any] = {}
-    user, group = context.get("runAsUser"), context.get("runAsGroup")
-    if user is not None:
-        options["user"] = str(user) if group is None else f"{user}:{group}"
+    if user := user_of(job, container):
+        options["user"] = user
     if groups := context.get("supplementalGroups"):
         options["group_add"] = [str(one) for one in groups]
     if context.get("readOnlyRootFilesystem"):
@@ -239,19 +249,21 @@ def _security_options(pod: Manifest, container: Manifest) -> dict[str, Any]:
     security = []
     if context.get("allowPrivilegeEscalation") is False:
         security.append("no-new-privileges")
-    if context.get("seccompProfile", {}).get("type") == "Unconfined":
+    if (context.get("seccompProfile") or {}).get("type") == "Unconfined":
         security.append("seccomp=unconfined")
     if security:
         options["security_opt"] = security
     for name, option in (("drop", "cap_drop"), ("add", "cap_add")):
-        if named := context.get("capabilities", {}).get(name):
+        if named := (context.get("capabilities") or {}).get(name):
             options[option] = list(named)
     return options
 
 
-def _resource_options(resources: Manifest) -> dict[str, Any]:
+def _resource_options(container: Manifest) -> dict[str, Any]:
     options: dict[str, Any] = {}
-    amounts = {(kind, name): quantity(str(amount)) for kind, some in resources.items() for name, amount in some.items()}
+    amounts = {
+        (kind, name): quantity(str(amount)) for kind, some in _amounts(container) for name, amount in some.items()
+    }
     if ("limits", "cpu") in amounts:
         options["nano_cpus"] = int(amounts["limits", "cpu"] * _NANO)
     if ("limits", "memory") in amounts:

@@ -35,7 +35,7 @@ class Images:
         Raises:
             EngineUnavailable: the daemon does not answer.
         """
-        if self._api.has_image(image):
+        if self._api.image(image) is not None:
             return ""
         if not may_pull:
             return f"there is no image {image} on this machine: build it, or pull it yourself"

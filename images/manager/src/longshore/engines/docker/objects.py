@@ -10,9 +10,10 @@ What is never started is made under another name, given its files, then renamed:
 and whoever comes second is told so. A run is an attempt, or one that cost none since the daemon was restarted.
 """
 
+import enum
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Final, Literal, Self
@@ -25,6 +26,7 @@ from longshore.manifests import (
     STAGES_ANNOTATION,
     Manifest,
 )
+from longshore.names import job_name
 from longshore.state import Job, State
 
 FOLDER_LABEL: Final = "longshore.dev/state-folder"
@@ -38,10 +40,19 @@ OUTCOME_LABEL: Final = "longshore.dev/outcome"
 FACTS_LABEL: Final = "longshore.dev/facts"
 MANIFEST_FILE: Final = "manifest.json"
 LOGS: Final = "logs"
-DELETING: Final = "deleting"
 _LONG_AGO: Final = "0001-01-01"
 _DEFAULT_GRACE: Final = 30
 """https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination"""
+
+
+class Part(enum.StrEnum):
+    """What a container is of a Job."""
+
+    RECORD = "record"
+    CONTAINER = "container"
+    FILES = "files"
+    OUTCOME = "outcome"
+    DELETING = "deleting"
 
 
 @dataclass(frozen=True)
@@ -71,13 +82,18 @@ class Facts:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """What `as_text` wrote."""
-        told = json.loads(text)
+        """What `as_text` wrote, of this version or another."""
+        told = _known(cls, text)
         return cls(**{**told, "containers": tuple(told["containers"])})
 
     def as_text(self) -> str:
         """For a label."""
         return json.dumps(asdict(self))
+
+
+_PARTS: Final = frozenset(Part)
+_NO_FACTS: Final = Facts(0.0, 1, float("inf"), _DEFAULT_GRACE, float("inf"), ())
+"""Of a record that can't be read."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +118,8 @@ class Outcome:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """What `as_text` wrote."""
-        return cls(**json.loads(text))
+        """What `as_text` wrote, of this version or another."""
+        return cls(**_known(cls, text))
 
     def as_text(self) -> str:
         """For a label."""
@@ -129,7 +145,7 @@ class Piece:
 
     @property
     def part(self) -> str:
-        """What it is: record, container, files, outcome, deleting."""
+        """What it is: a `Part`; of a stranger's anything."""
         return self.labels.get(PART_LABEL, "")
 
     @property
@@ -145,12 +161,12 @@ class Piece:
     @property
     def run(self) -> int:
         """Which run of the Job it belongs to."""
-        return int(self.labels.get(RUN_LABEL, "0"))
+        return _number(self.labels.get(RUN_LABEL, ""))
 
     @property
     def index(self) -> int:
         """Which of its run's containers it is."""
-        return int(self.labels.get(INDEX_LABEL, "0"))
+        return _number(self.labels.get(INDEX_LABEL, ""))
 
     @property
     def container(self) -> str:
@@ -173,6 +189,8 @@ class Ran:
     """How far a container came. Times are seconds since the epoch."""
 
     name: str
+    index: int
+    """Which of its run's containers it is."""
     is_running: bool = False
     started: float | None = None
     finished: float | None = None
@@ -183,17 +201,18 @@ class Ran:
     was_out_of_memory: bool = False
 
     @classmethod
-    def of(cls, name: str, inspected: Mapping[str, Any]) -> Self:
+    def of(cls, piece: Piece, inspected: Mapping[str, Any]) -> Self:
         """What the daemon says of a container."""
         state = inspected["State"]
         running = state["Status"] not in {"created", "exited", "dead"}
         # What can't be started stays as created, with the code that a shell would have given: 126, 127, 128.
         has_ended = not running and (state["Status"] != "created" or bool(state["ExitCode"]))
         return cls(
-            name=name,
+            name=piece.container,
+            index=piece.index,
             is_running=running,
-            started=_seconds(state["StartedAt"]),
-            finished=_seconds(state["FinishedAt"]),
+            started=seconds_of(state["StartedAt"]),
+            finished=seconds_of(state["FinishedAt"]),
             code=state["ExitCode"] if has_ended else None,
             error=state.get("Error", ""),
             was_out_of_memory=bool(state.get("OOMKilled")),
@@ -219,9 +238,15 @@ class Family:
     """Of the run that is going on, in order."""
     leftovers: tuple[Piece, ...]
     """Of runs that have ended, or of an earlier Job of this name."""
-    is_deleting: bool
     marks: tuple[Piece, ...]
     """That it is to go."""
+    damage: str = ""
+    """Why it can't be read what is known of it; empty: it can."""
+
+    @property
+    def is_deleting(self) -> bool:
+        """Whether it is to go."""
+        return bool(self.marks)
 
     @property
     def item(self) -> str:
@@ -246,7 +271,7 @@ class Family:
     @property
     def is_final(self) -> bool:
         """Whether nothing runs for it any more."""
-        return self.refused is not None or (self.outcome is not None and self.outcome.is_final)
+        return bool(self.damage) or self.refused is not None or (self.outcome is not None and self.outcome.is_final)
 
     def name_of(self, run: int, rest: str) -> str:
         """The name of something that belongs to a run."""
@@ -267,11 +292,11 @@ def owner_labels(queue: str, state_folder: str) -> dict[str, str]:
 def record_labels(job: Manifest, facts: Facts, uid: str) -> dict[str, str]:
     """What a record says: all that the manifest's own metadata do, and what a look needs."""
     metadata = job["metadata"]
-    own = {JOB_LABEL: metadata["name"], UID_LABEL: uid, PART_LABEL: "record", FACTS_LABEL: facts.as_text()}
+    own = {JOB_LABEL: metadata["name"], UID_LABEL: uid, PART_LABEL: Part.RECORD, FACTS_LABEL: facts.as_text()}
     return {**metadata["labels"], **metadata["annotations"], **own}
 
 
-def part_labels(record: Piece, part: str, run: int = 0, **more: str) -> dict[str, str]:
+def part_labels(record: Piece, part: Part, run: int = 0, **more: str) -> dict[str, str]:
     """What is on a part of a Job, other than its record."""
     kept = {name: record.labels[name] for name in (QUEUE_LABEL, FOLDER_LABEL, JOB_LABEL, UID_LABEL)}
     return {**kept, PART_LABEL: part, RUN_LABEL: str(run), **more}
@@ -281,48 +306,59 @@ def name_of(labels: Mapping[str, str]) -> str:
     """The name of what has these labels."""
     job, run, part = labels.get(JOB_LABEL, ""), labels.get(RUN_LABEL, ""), labels.get(PART_LABEL, "")
     match part:
-        case "record":
+        case Part.RECORD:
             return job
-        case "container":
+        case Part.CONTAINER:
             return f"{job}.{run}.{labels.get(INDEX_LABEL)}-{labels.get(CONTAINER_LABEL)}"
-        case "deleting":
+        case Part.DELETING:
             # With the uid: one that was left behind can't mark the Job's successor.
-            return f"{job}.{DELETING}.{labels.get(UID_LABEL, '')[:8]}"
+            return f"{job}.{part}.{labels.get(UID_LABEL, '')[:8]}"
         case _:
             return f"{job}.{run}.{part}"
 
 
 def families(pieces: Iterable[Piece]) -> tuple[list[Family], list[Piece]]:
-    """Jobs, and pieces of Jobs that are gone."""
+    """Jobs, and pieces of Jobs that are gone. What has our labels and is neither is somebody's own, and left alone."""
     found: list[Family] = []
     orphans: list[Piece] = []
     by_job: Callable[[Piece], str] = lambda piece: piece.job  # noqa: E731 - groupby wants it twice
     for _, group in groupby(sorted((one for one in pieces if one.is_whole), key=by_job), by_job):
         together = list(group)
-        record = next((one for one in together if one.part == "record"), None)
-        if record:
+        record = next((one for one in together if one.part == Part.RECORD), None)
+        if record is None:
+            orphans += [one for one in together if one.part in _PARTS]
+        elif _is_of_its_item(record):
             found.append(_family(record, [one for one in together if one is not record]))
-        else:
-            orphans += together
     return found, orphans
+
+
+def _is_of_its_item(record: Piece) -> bool:
+    """Whether the Job's name is made of the item that it names."""
+    item, queue = record.labels.get(ITEM_ANNOTATION), record.labels.get(QUEUE_LABEL, "")
+    return item is not None and record.job == job_name(queue, item)
 
 
 def _family(record: Piece, others: Sequence[Piece]) -> Family:
     ours = [one for one in others if one.uid == record.uid]
-    outcomes = sorted((one for one in ours if one.part == "outcome"), key=lambda one: one.run)
+    outcomes = sorted((one for one in ours if one.part == Part.OUTCOME), key=lambda one: one.run)
     last = outcomes[-1].run if outcomes else 0
-    marks = tuple(one for one in ours if one.part == DELETING)
-    going = [one for one in ours if one.part == "container" and one.run > last]
-    spent = [one for one in ours if one.part in {"container", "files"} and one.run <= last]
+    going = [one for one in ours if one.part == Part.CONTAINER and one.run > last]
+    spent = [one for one in ours if one.part in {Part.CONTAINER, Part.FILES} and one.run <= last]
+    facts, outcome, damage = _NO_FACTS, None, ""
+    try:
+        facts = Facts.from_text(record.labels[FACTS_LABEL])
+        outcome = Outcome.from_text(outcomes[-1].labels[OUTCOME_LABEL]) if outcomes else None
+    except (ValueError, KeyError, TypeError) as exc:
+        damage = f"what is known of it can't be read ({exc!r}): retry it to have it begun anew"
     return Family(
         record=record,
-        facts=Facts.from_text(record.labels[FACTS_LABEL]),
-        outcome=Outcome.from_text(outcomes[-1].labels[OUTCOME_LABEL]) if outcomes else None,
+        facts=facts,
+        outcome=outcome,
         outcomes=tuple(outcomes),
         containers=tuple(sorted(going, key=lambda one: one.index)),
         leftovers=(*spent, *outcomes[:-1], *(one for one in others if one.uid != record.uid)),
-        is_deleting=bool(marks),
-        marks=marks,
+        marks=tuple(one for one in ours if one.part == Part.DELETING),
+        damage=damage,
     )
 
 
@@ -345,8 +381,8 @@ def job_of(family: Family, rans: Sequence[Ran]) -> Job:
         stage_seconds=tuple(outcome.stage_seconds.items()),
         deleting=family.is_deleting,
     )
-    if family.refused is not None:
-        return replace(new, state=State.FAILED, attempt=0, reason=family.refused)
+    if family.refused is not None or family.damage:
+        return replace(new, state=State.FAILED, attempt=0, reason=family.damage or family.refused or "")
     if outcome.state == "done":
         return replace(new, state=State.DONE)
     if outcome.state == "failed":
@@ -374,9 +410,18 @@ def waiting(job: Job, why: str) -> Job:
 
 
 def seconds_of(text: str) -> float | None:
-    """A time as Docker writes it; None: never."""
-    return _seconds(text) if text else None
+    """A time as Docker writes it, in seconds since the epoch; None: never."""
+    if not text or text.startswith(_LONG_AGO):
+        return None
+    return datetime.fromisoformat(text).astimezone(UTC).timestamp()
 
 
-def _seconds(text: str) -> float | None:
-    return None if text.startswith(_LONG_AGO) else datetime.fromisoformat(text).astimezone(UTC).timestamp()
+def _known(kind: type[Facts | Outcome], text: str) -> dict[str, Any]:
+    """What a label says of the fields that there are: another version may have had others."""
+    told = json.loads(text)
+    return {one.name: told[one.name] for one in fields(kind) if one.name in told}
+
+
+def _number(text: str) -> int:
+    """A label's number; 0 where somebody wrote something else."""
+    return int(text) if text.isdecimal() else 0

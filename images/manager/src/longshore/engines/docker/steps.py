@@ -18,9 +18,7 @@ STOPPED: Final = "stopped; it will be started again"
 
 @dataclass(frozen=True)
 class Rest:
-    """Nothing, until something changes or so many seconds have passed."""
-
-    seconds: float | None = None
+    """Nothing, until something changes or time has passed."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,6 @@ class Begin:
 
     run: int
     index: int
-    since: float
-    """When it could have been started first."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +64,19 @@ def next_step(family: Family, rans: Sequence[Ran], now: float, backoff_seconds: 
     if family.is_final:
         return Clear(family.containers) if family.containers else Rest()
     if not rans:
-        since = _next_start(family, backoff_seconds)
-        return Begin(family.run, 0, since) if now >= since else Rest(since - now)
+        return Begin(family.run, 0) if now >= _next_start(family, backoff_seconds) else Rest()
     began = next((one.started for one in rans if one.started), None)
     ends = began + family.facts.deadline_seconds if began else float("inf")
     last = rans[-1]
     if last.is_running:
-        return Stop(family.containers[-1:]) if now >= ends else Rest(ends - now)
+        return Stop(family.containers[-1:]) if now >= ends else Rest()
     if last.code is None:
-        return Conclude(is_late=True) if now >= ends else Begin(family.run, len(rans) - 1, _ended(rans[:-1]) or now)
+        return Conclude(is_late=True) if now >= ends else Begin(family.run, last.index)
     if last.finished is not None and last.finished >= ends:
         return Conclude(is_late=True)
-    if last.code or len(rans) == len(family.facts.containers):
+    if last.code or last.index + 1 >= len(family.facts.containers):
         return Conclude(is_late=False)
-    return Conclude(is_late=True) if now >= ends else Begin(family.run, len(rans), _ended(rans) or now)
+    return Conclude(is_late=True) if now >= ends else Begin(family.run, last.index + 1)
 
 
 def outcome_of(
@@ -148,10 +143,6 @@ def _next_start(family: Family, backoff_seconds: float) -> float:
     if outcome.reason in {LOST, STOPPED}:
         return outcome.at
     return outcome.at + min(_BACKOFF_MAX, backoff_seconds * 2.0 ** (outcome.failures - 1))
-
-
-def _ended(rans: Sequence[Ran]) -> float | None:
-    return max((one.finished for one in rans if one.finished), default=None)
 
 
 def _is_lost(last: Ran, daemon_since: float | None) -> bool:
