@@ -87,6 +87,7 @@ def installed(
         (folder / "blurred").chmod(0o775)
         # The README of the cats speaks of the other's file, for the volumes that it has.
         values = yaml.safe_load(block(FACES, "yaml"))
+        values.pop("global")  # the images are on the node already
         known = yaml.safe_load((EXAMPLES / example / "queue.yaml").read_text(encoding="utf-8"))["volumes"]
         values["volumes"] = {name: volume for name, volume in values["volumes"].items() if name in known}
         (folder / "cluster.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
