@@ -1,5 +1,6 @@
 """The Docker engine, on a real daemon: the engines' contract, and what only containers of a daemon can suffer."""
 
+import contextlib
 import gc
 import resource
 import signal
@@ -13,14 +14,14 @@ import pytest
 
 from longshore.engines.base import Engine
 from longshore.engines.docker import DockerApi, DockerEngine
-from longshore.engines.docker.objects import FOLDER_LABEL
 from longshore.manifests import bundle_for
 from longshore.names import job_name
 from longshore.queuefile import Queue
-from longshore.state import State
+from longshore.state import Job, State
 from longshore_kit.errors import EngineError, EngineUnavailable, ManifestRefused
-from support.cluster import images, tools
-from support.cluster.docker import OwnDocker, running_docker
+from support.cluster import images
+from support.cluster.docker import OwnDocker
+from support.daemon import containers, docker_or_skip, volumes
 from support.queues import item_named, queue_with, shell_stage
 from support.waiting import until
 
@@ -31,20 +32,34 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module", autouse=True)
 def daemon() -> Iterator[None]:
-    """A daemon, and images: one with a shell, and the adapter."""
-    try:
-        with running_docker():
-            images.make_base()
-            images.project_image("multi-worker")
-            yield
-    except tools.Missing as exc:
-        pytest.skip(f"containers are run by Docker: {exc}")
+    """A daemon."""
+    with docker_or_skip():
+        yield
 
 
-def docker_engine(folder: Path, host: str = "") -> DockerEngine:
+class Unanswered:
+    """A daemon that leaves one question unanswered, the one with this number."""
+
+    def __init__(self, api: DockerApi, number: int) -> None:
+        self._api = api
+        self._left = number
+
+    def __getattr__(self, name: str) -> Any:
+        known = getattr(self._api, name)
+
+        def ask(*arguments: Any, **keywords: Any) -> Any:
+            self._left -= 1
+            if self._left == 0:
+                raise EngineUnavailable(f"no answer to {name}")
+            return known(*arguments, **keywords)
+
+        return ask
+
+
+def docker_engine(folder: Path, host: str = "", api: Any = None) -> DockerEngine:
     """An engine on the state under `folder`, with pauses for tests."""
     return DockerEngine(
-        DockerApi.from_environment({"DOCKER_HOST": host} if host else {}),
+        api or DockerApi.from_environment({"DOCKER_HOST": host} if host else {}),
         "q",
         state_folder=folder / "state",
         working_folder=folder,
@@ -55,9 +70,7 @@ def docker_engine(folder: Path, host: str = "") -> DockerEngine:
 
 def left(folder: Path) -> Sequence[str]:
     """Containers and volumes of a queue."""
-    ours = f"label={FOLDER_LABEL}={folder / 'state'}"
-    containers = images.docker("ps", "--all", "--format", "{{.Names}}", "--filter", ours).split()
-    return [*containers, *images.docker("volume", "ls", "--quiet", "--filter", ours).split()]
+    return [*containers(folder / "state", "--all"), *volumes(folder / "state")]
 
 
 def seen_by_workers(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -120,8 +133,7 @@ class TestDockerEngine(EngineContract):
 
     def container_of(self, folder: Path) -> str:
         """The container that runs for the queue."""
-        ours = f"label={FOLDER_LABEL}={folder / 'state'}"
-        (found,) = images.docker("ps", "--format", "{{.Names}}", "--filter", ours).split()
+        (found,) = containers(folder / "state")
         return found
 
     @pytest.mark.parametrize(
@@ -199,6 +211,43 @@ class TestDockerEngine(EngineContract):
             watched.engine.check(bundle_for(queue, item_named("a"), watched.engine.layout("")))
 
         assert str(refused.value).startswith(f"the Docker engine {words}")
+
+    def test_no_registry_is_asked_for_a_shipped_image(
+        self, watched: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where it was removed between the first look and a start: there, somebody else may have its name."""
+        asked: list[str] = []
+        monkeypatch.setattr(DockerApi, "pull", lambda _, image: asked.append(image))
+        queue = queue_with(folder, worker={"image": "longshore/none"}, retry={"pendingSeconds": 1})
+        watched.engine.create(bundle_for(queue, item_named("a"), watched.engine.layout("")))
+        job = watched.until_finished("a")
+
+        assert (asked, job.state) == ([], State.FAILED)
+        assert job.reason.endswith(
+            "there is no image longshore/none:0.1.0 on this machine: build it, or pull it yourself"
+        )
+
+    @pytest.mark.parametrize("number", range(1, 40, 3))
+    def test_a_daemon_that_fails_once_costs_nothing(self, folder: Path, number: int) -> None:
+        """Whichever question it leaves unanswered: an item is done, once, and nothing of it is left."""
+        engine = docker_engine(folder, api=Unanswered(DockerApi.from_environment({}), number))
+        queue = self.chain(folder, [shell_stage("only", f"echo run >> {folder}/runs")], attempts=1)
+        bundle = bundle_for(queue, item_named("a"), engine.layout(""))
+
+        def look() -> Job | None:
+            with contextlib.suppress(EngineUnavailable):
+                engine.create(bundle)
+                engine.tend()
+                return engine.jobs().get("a")
+            return None
+
+        until(lambda: (job := look()) is not None and job.is_finished)
+        found = engine.jobs()["a"]
+        engine.close()
+
+        assert (found.state, found.attempt, runs(folder)) == (State.DONE, 1, 1)
+        assert left(folder) == [f"{found.name}.1.outcome", found.name]
+        self.end_workers(folder)
 
     def test_a_name_that_is_no_images_fails_its_item_in_time(self, watched: Watched, folder: Path) -> None:
         """In the daemon's own words."""
@@ -323,6 +372,59 @@ class TestDockerEngine(EngineContract):
         )
         assert watched.engine.jobs()["a"].state is State.DONE
 
+    def test_a_second_folders_queue_of_the_same_name_is_refused_before_it_runs(
+        self, watched: Watched, folder: Path
+    ) -> None:
+        """Else its items would wait for ever, for names that are taken."""
+        self.start(watched, folder, "exit 0")
+        watched.until_finished("a")
+        other = docker_engine(folder / "other")
+        queue = queue_with(folder, worker=worker_with(folder, "true"))
+
+        with pytest.raises(ManifestRefused) as refused:
+            other.check(bundle_for(queue, item_named("b"), other.layout("")))
+        other.close()
+
+        assert str(refused.value) == (
+            f"the Docker engine finds Jobs of another queue 'q' on the daemon, whose state is in {folder}/state: "
+            "set another queue.name, or remove them"
+        )
+
+    def test_a_removed_worker_begins_anew_on_a_clean_folder(self, watched: Watched, folder: Path) -> None:
+        """As if it had never been started."""
+        script = (
+            f'test -e "$WORK_PATH/left" && touch {folder}/dirty; touch "$WORK_PATH/left"; '
+            f"echo run >> {folder}/runs; mkdir {folder}/second || exit 0; exec sleep 1000"
+        )
+        self.start_chain(watched, folder, shell_stage("only", script))
+        watched.until("a", lambda _: (folder / "second").exists())
+        names = [name for name in left(folder) if "-" in name.rpartition(".")[2] and ".1." in name]
+        images.docker("rm", "--force", *(name for name in names if name.endswith(("-only", "-multi-worker"))))
+        job = watched.until_finished("a")
+
+        assert (job.state, runs(folder), (folder / "dirty").exists()) == (State.DONE, 2, False)
+
+    def test_a_volume_that_somebody_holds_stops_nobody_else(self, watched: Watched, folder: Path) -> None:
+        """It is told, the other Jobs go on, and it goes when it is let go."""
+        self.start_chain(
+            watched, folder, shell_stage("only", f"touch {folder}/up; until test -e {folder}/go; do sleep 0.1; done")
+        )
+        watched.until("a", lambda _: (folder / "up").exists())
+        (volume,) = [name for name in volumes(folder / "state") if name.endswith("longshore-work")]
+        holder = images.docker("create", "--volume", f"{volume}:/w", images.BASE, "true")
+        try:
+            (folder / "go").touch()
+            watched.until_finished("a")
+            troubles = watched.engine.tend()
+            self.start(watched, folder, "exit 0", name="b")
+            other = watched.until_finished("b")
+        finally:
+            images.docker("rm", holder)
+        watched.engine.tend()
+
+        assert [trouble.partition(": ")[0] for trouble in troubles] == [volume]
+        assert (other.state, volumes(folder / "state")) == (State.DONE, [])
+
     def test_a_record_that_somebody_removed_takes_its_worker_along(self, watched: Watched, folder: Path) -> None:
         """As with `kubectl delete job`: the item can begin anew, and not beside what is left."""
         script = (
@@ -331,7 +433,7 @@ class TestDockerEngine(EngineContract):
         bundle = self.start(watched, folder, script)
         watched.until("a", lambda _: (folder / "log").exists())
         images.docker("rm", bundle.name)
-        watched.engine.tend()
+        watched.until("a", lambda _: left(folder) == [])
 
         assert (dict(watched.engine.jobs()), left(folder)) == ({}, [])
 
@@ -354,7 +456,7 @@ class TestDockerEngine(EngineContract):
 
         job = make().until_finished("a")
 
-        assert (stopped.state, stopped.reason, left_running(folder)) == (
+        assert (stopped.state, stopped.reason, containers(folder / "state")) == (
             State.STARTING, "stopped; it will be started again", [],
         )  # fmt: skip
         assert (job.state, job.attempt, (folder / "runs").read_text()) == (State.DONE, 1, "run\nrun\n")
@@ -373,11 +475,6 @@ class TestDockerEngine(EngineContract):
 
         assert {job.state for job in jobs} == {State.DONE}
         assert (folder / "runs").read_text() == "first\nlast\n"
-
-
-def left_running(folder: Path) -> Sequence[str]:
-    """Containers of a queue that run."""
-    return images.docker("ps", "--format", "{{.Names}}", "--filter", f"label={FOLDER_LABEL}={folder / 'state'}").split()
 
 
 @pytest.fixture(scope="module")

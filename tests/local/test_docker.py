@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from longshore.engines.docker.objects import FOLDER_LABEL
-from support.cluster import images, tools
-from support.cluster.docker import running_docker
+from support.cluster import images
+from support.daemon import containers, docker_or_skip, remove_all, volumes
 from support.queues import shell_stage
 from support.runs import WITNESS, WITNESS_END, LocalRun, await_file
 
@@ -27,26 +26,14 @@ FILES = {"a.txt": b"one\n", "b c.txt": b"two\n"}
 
 @pytest.fixture(scope="module", autouse=True)
 def daemon() -> Iterator[None]:
-    """A daemon, and images: one with a shell, and the adapter."""
-    try:
-        with running_docker():
-            images.make_base()
-            images.project_image("multi-worker")
-            yield
-    except tools.Missing as exc:
-        pytest.skip(f"containers are run by Docker: {exc}")
+    """A daemon."""
+    with docker_or_skip():
+        yield
 
 
-def names(run: LocalRun, *options: str) -> list[str]:
-    """Containers of a queue."""
-    ours = f"label={FOLDER_LABEL}={run.folder / '.longshore/local'}"
-    return images.docker("ps", "--format", "{{.Names}}", "--filter", ours, *options).split()
-
-
-def volumes(run: LocalRun) -> list[str]:
-    """Volumes of a queue."""
-    ours = f"label={FOLDER_LABEL}={run.folder / '.longshore/local'}"
-    return images.docker("volume", "ls", "--quiet", "--filter", ours).split()
+def state_of(run: LocalRun) -> Path:
+    """Where a queue's state is."""
+    return run.folder / ".longshore/local"
 
 
 @pytest.fixture
@@ -56,10 +43,7 @@ def local(tmp_path: Path) -> Iterator[LocalRun]:
     run.out.mkdir()
     run.out.chmod(0o777)
     yield run
-    if found := names(run, "--all"):
-        images.docker("rm", "--force", "--volumes", *found)
-    if found := volumes(run):
-        images.docker("volume", "rm", *found)
+    remove_all(state_of(run))
 
 
 def define(run: LocalRun, script: str, **parts: Any) -> None:
@@ -95,7 +79,7 @@ def test_the_engine_is_chosen_once_and_remembered(local: LocalRun) -> None:
     )
     assert [(row["item"], row["state"], row["reason"]) for row in local.rows()] == [("a b.txt", "done", "copied")]
     assert (local.out / "a b.txt").read_text() == "a b.txt"
-    assert (names(local), volumes(local)) == ([], [])
+    assert (containers(state_of(local)), volumes(state_of(local))) == ([], [])
 
 
 def test_a_field_that_docker_can_not_honour_is_refused_before_anything_runs(local: LocalRun) -> None:
@@ -106,7 +90,7 @@ def test_a_field_that_docker_can_not_honour_is_refused_before_anything_runs(loca
     local.file.write_text(text, encoding="utf-8")
     ended = local.run("--engine", "docker")
 
-    assert (ended.returncode, ended.stderr, names(local, "--all")) == (
+    assert (ended.returncode, ended.stderr, containers(state_of(local), "--all")) == (
         2,
         "longshore: the Docker engine can't honour podTemplate.spec.nodeSelector: leave it out here\n",
         [],
@@ -134,6 +118,30 @@ def test_a_daemon_that_is_away_is_told(local: LocalRun, monkeypatch: pytest.Monk
     assert ended.stderr.endswith("Start it, or set DOCKER_HOST to another\n")
 
 
+@pytest.mark.parametrize("before", ["", "no engine\n"])
+def test_a_damaged_memory_of_the_engine_is_told(local: LocalRun, before: str) -> None:
+    """With its file: nobody can tell where the Jobs are."""
+    local.add_items("a")
+    define(local, "true")
+    state_of(local).mkdir(parents=True)
+    (state_of(local) / "engine").write_text(before, encoding="utf-8")
+    ended = local.run("--engine", "docker")
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"longshore: {state_of(local)}/engine says no engine, process or docker: ")
+
+
+def test_a_queue_from_before_there_was_a_choice_is_one_of_processes(local: LocalRun) -> None:
+    """Its Jobs are folders: another engine would know nothing of them."""
+    local.add_items("a")
+    local.define("true")
+    local.run()
+    (state_of(local) / "engine").unlink()
+    ended = local.run("--engine", "docker")
+
+    assert (ended.returncode, "are with the engine process" in ended.stderr) == (2, True)
+
+
 def test_kill_9_at_random_moments_loses_and_repeats_nothing(local: LocalRun) -> None:
     """Containers go on without their manager, and the next one takes up where the last one was."""
     seed = random.randrange(2**32)  # noqa: S311 - moments, not secrets
@@ -154,7 +162,7 @@ def test_kill_9_at_random_moments_loses_and_repeats_nothing(local: LocalRun) -> 
 
     assert (ended.returncode, kills_in_the_middle > 3) == (0, True)
     assert local.witnesses() == [["start"]] * 20
-    assert (names(local), volumes(local)) == ([], [])
+    assert (containers(state_of(local)), volumes(state_of(local))) == ([], [])
 
 
 def test_ctrl_c_stops_the_workers_too(local: LocalRun) -> None:
@@ -168,7 +176,7 @@ def test_ctrl_c_stops_the_workers_too(local: LocalRun) -> None:
     await_file(local.out / "up", process)
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=120)
-    running = names(local)
+    running = containers(state_of(local))
     (local.out / "go").touch()
     again = local.run()
 
@@ -184,7 +192,8 @@ def test_more_done_items_than_are_kept_become_records(local: LocalRun) -> None:
     ended = [local.run("--engine", "docker").returncode for _ in range(2)]
 
     assert (ended, local.witnesses(), set(local.states().values())) == ([0, 0], [["start"]] * 8, {"done"})
-    assert len(names(local, "--all")) <= 4
+    # Two Jobs, each a record and an outcome; a few more are entered beyond those that must be.
+    assert len(containers(state_of(local), "--all")) == 4
 
 
 def test_a_chain_is_run_and_explained(local: LocalRun) -> None:
@@ -223,7 +232,7 @@ def test_the_how_to_is_true(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "queue.yaml").write_text(file.replace("debian:stable-slim", images.BASE), encoding="utf-8")
     environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    make, run, look, remove = (script.replace("=QUEUE", "=sums") for script in scripts)
+    make, run, look, remove = (script.replace("/QUEUE", "/sums") for script in scripts)
 
     ended = [
         subprocess.run(["bash", "-ec", script], cwd=folder, env=environ, capture_output=True, text=True, check=True)  # noqa: S607 - the reader's shell

@@ -1,6 +1,7 @@
 """The pipelines of the examples on Docker, as their READMEs run them, on real photos and videos."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,12 +11,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from longshore.engines.docker.objects import FOLDER_LABEL
-from support.cluster import images, tools
-from support.cluster.docker import running_docker
+from support.cluster import images
+from support.daemon import containers, docker_or_skip, remove_all, volumes
 from support.example_images import images_of_examples
 from support.photos import CATS, FACES, detect, faults
-from support.runs import LocalRun, example
+from support.runs import EXAMPLES, example
 from support.servers.s3 import ADMIN, S3Server
 from support.videos import real_videos
 
@@ -25,11 +25,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def stage_images() -> Iterator[Mapping[str, str]]:
     """A daemon with the images of the examples' stages, by what queue files call them, and the adapter's."""
-    try:
-        with running_docker():
-            yield {**images_of_examples(), "adapter": images.project_image("multi-worker")}
-    except tools.Missing as exc:
-        pytest.skip(f"containers are run by Docker: {exc}")
+    with docker_or_skip():
+        yield {**images_of_examples(), "adapter": images.project_image("multi-worker")}
 
 
 def with_adapter(stage_images: Mapping[str, str], more: str = "") -> dict[str, str]:
@@ -37,34 +34,19 @@ def with_adapter(stage_images: Mapping[str, str], more: str = "") -> dict[str, s
     return {"worker:\n": f"worker:\n  adapterImage: {stage_images['adapter']}\n{more}"}
 
 
-def forget(run: LocalRun, queue: str) -> list[str]:
-    """Remove what a queue has on the daemon; what of it ran or had volumes."""
-    ours = f"label={FOLDER_LABEL}={run.folder / '.longshore' / queue}"
-    left = images.docker("ps", "--format", "{{.Names}}", "--filter", ours).split()
-    left += images.docker("volume", "ls", "--quiet", "--filter", ours).split()
-    if found := images.docker("ps", "--all", "--quiet", "--filter", ours).split():
-        images.docker("rm", "--force", "--volumes", *found)
-    return left
-
-
 @pytest.mark.parametrize(("name", "detector"), [(FACES, "detect-faces"), (CATS, "detect-cats")])
 def test_what_was_found_is_blurred_and_nothing_else(
     tmp_path: Path, stage_images: Mapping[str, str], name: str, detector: str
 ) -> None:
     """Pixel by pixel; stages are other users, on a root file system that they can't write to."""
-    used = {image: real for image, real in stage_images.items() if "/" in image}
+    page = (EXAMPLES / name / "README.md").read_text(encoding="utf-8")
+    _, script = re.findall(r"^```sh\n(.*?)^```", page[page.index("## On Docker") :], re.MULTILINE | re.DOTALL)[:2]
+    queue = (EXAMPLES / name / "queue.yaml").read_text(encoding="utf-8")
+    used = {image: real for image, real in stage_images.items() if image in queue}
     pod = "  podTemplate: {spec: {securityContext: {runAsNonRoot: true}}}\n"
-    queue = (Path(__file__).parents[2] / "examples" / name / "queue.yaml").read_text(encoding="utf-8")
-    run = example(
-        tmp_path,
-        name,
-        **{image: real for image, real in used.items() if image in queue},
-        **with_adapter(stage_images, pod),
-    )
-    subprocess.run([sys.executable, run.folder / "fetch_photos.py"], check=True, capture_output=True)
-    (run.folder / "blurred").mkdir()
-    (run.folder / "blurred").chmod(0o777)
-    ended = run.run("--engine", "docker")
+    run = example(tmp_path / "examples", name, **used, **with_adapter(stage_images, pod))
+    (tmp_path / ".venv").symlink_to(sys.prefix, target_is_directory=True)
+    ended = subprocess.run(["bash", "-ec", script], cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S607 - the reader's shell
     photos = sorted((run.folder / "photos").iterdir())
     found = [
         fault
@@ -74,9 +56,11 @@ def test_what_was_found_is_blurred_and_nothing_else(
     owners = {path.stat().st_uid for path in (run.folder / "blurred").iterdir()}
 
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert run.states() == {photo.name: "done" for photo in photos}
-    assert (found, owners) == ([], {10003})
-    assert forget(run, name[3:]) == []
+    state = run.folder / ".longshore/docker"
+    left = [*containers(state), *volumes(state)]
+    remove_all(state)
+    assert ended.stdout.endswith(f"{len(photos)} done\n")
+    assert (found, owners, left) == ([], {10003}, [])
 
 
 def test_thumbnails_from_bucket_to_bucket(
@@ -105,7 +89,7 @@ def test_thumbnails_from_bucket_to_bucket(
         (run.folder / "bucket-keys.env").write_text("\n".join(lines), encoding="utf-8")
         ended, rows = run.run("--engine", "docker"), {row["item"]: row for row in run.rows()}
         state = run.folder / ".longshore/s3-thumbnails"
-        records = images.docker("ps", "--all", "--quiet", "--filter", f"label={FOLDER_LABEL}={state}").split()
+        records = containers(state, "--all")
         base = f"thumbs/a b/{video.name}/"
         marker = json.loads(client.get_object(Bucket="videos", Key=f"{base}_SUCCESS")["Body"].read())
         picture = client.get_object(Bucket="videos", Key=f"{base}thumb0001.jpg")["Body"].read()
@@ -119,4 +103,5 @@ def test_thumbnails_from_bucket_to_bucket(
     assert len(marker["files"]) > 1
     told = ended.stdout + ended.stderr + json.dumps(rows) + images.docker("inspect", *records)
     assert ADMIN.secret not in told
-    assert forget(run, "s3-thumbnails") == []
+    assert [*containers(state), *volumes(state)] == []
+    remove_all(state)

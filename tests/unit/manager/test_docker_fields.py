@@ -95,11 +95,32 @@ def of_worker(**container: Any) -> dict[str, Any]:
             ["can't honour resources.claims of container worker: leave it out here"],
         ),
         (
+            of_worker(volumeMounts=[{"name": "nope", "mountPath": "/x"}]),
+            ["finds no volume 'nope' to mount of container worker: add it to podTemplate.spec.volumes"],
+        ),
+        (
+            {"terminationGracePeriodSeconds": "5", "securityContext": {"runAsUser": "root"}},
+            [
+                "can't read podTemplate.spec.terminationGracePeriodSeconds: '5' is no number of seconds",
+                "can't read securityContext.runAsUser of podTemplate.spec: 'root' is no number",
+            ],
+        ),
+        (
+            of_worker(resources={"limits": {"memory": "1Mi"}, "requests": {"memory": "2Mi"}}),
+            [
+                "can't honour resources.limits.memory of container worker: Docker gives 6Mi at least",
+                "can't honour resources.requests.memory of container worker: it is more than the limit",
+            ],
+        ),
+        (
             {"volumes": [{"name": "x", "hostPath": {}}]},
             ["finds no path in the hostPath of volume 'x': set it"],
         ),
         (
-            of_worker(volumeMounts=[{"name": "x", "mountPath": "/x", "subPath": "y"}]),
+            {
+                "volumes": [{"name": "x", "emptyDir": {}}],
+                **of_worker(volumeMounts=[{"name": "x", "mountPath": "/x", "subPath": "y"}]),
+            },
             ["can't honour subPath of the mount of 'x': leave it out here"],
         ),
     ],
@@ -152,7 +173,7 @@ def test_a_job_that_never_runs_is_refused_nothing() -> None:
 
 
 def test_a_container_is_made_with_what_its_manifest_says() -> None:
-    """Variables expanded, shares as numbers, the user and what it may not."""
+    """Variables expanded, shares as numbers, no more than the machine has, the user and what it may not."""
     worker = {
         "command": ["sh", "-c", "echo $(LONGSHORE_ITEM)"],
         "args": ["${name}"],
@@ -161,7 +182,9 @@ def test_a_container_is_made_with_what_its_manifest_says() -> None:
     }
     security = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
     pod = {"securityContext": {"runAsUser": 7, "runAsGroup": 8}, **of_worker(securityContext=security)}
-    options = options_of(job_with(worker, pod), 0, Surroundings({}, {}, {"KEY": "s3cr3t $(X)", "RATE": "no"}))
+    options = options_of(
+        job_with(worker, pod), 0, Surroundings({}, {}, {"KEY": "s3cr3t $(X)", "RATE": "no"}, cpus=0.25)
+    )
 
     assert options == {
         "entrypoint": ["sh", "-c", "echo a b"],
@@ -178,7 +201,7 @@ def test_a_container_is_made_with_what_its_manifest_says() -> None:
         "read_only": True,
         "security_opt": ["no-new-privileges"],
         "cap_drop": ["ALL"],
-        "nano_cpus": 500_000_000,
+        "nano_cpus": 250_000_000,
         "mem_limit": 2**30,
         "memswap_limit": 2**30,
         "cpu_shares": 2048,

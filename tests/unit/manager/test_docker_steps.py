@@ -55,7 +55,7 @@ class Daemon:
 
     def __init__(self, queue: Queue | None = None) -> None:
         job = bundle_for(queue or chain_queue(), item_named("a"), Layout()).job
-        labels = record_labels(job, Facts.of(job, CREATED), "uid-1") | owner_labels("q", "/state")
+        labels = record_labels(job, Facts.of(job, CREATED), "uid-1") | owner_labels("q", "state-1")
         self.pieces = [self._piece(labels)]
 
     @property
@@ -121,10 +121,11 @@ def step_with(rans: Sequence[Ran], now: float = 1030.0, *, outcomes: Sequence[Ou
         ([ADAPTER, FIRST], 1030.0, Begin(1, 2)),
         ([ADAPTER, FIRST, LAST], 1030.0, Conclude(is_late=False)),
         ([ADAPTER, replace(FIRST, code=3)], 1030.0, Conclude(is_late=False)),
-        # The deadline is the attempt's, for all containers together, and counts from the first one's start.
-        ([ADAPTER, FIRST], 1110.0, Conclude(is_late=True)),
-        ([ADAPTER, FIRST, replace(LAST, finished=1110.0)], 1200.0, Conclude(is_late=True)),
-        ([ADAPTER, FIRST, replace(LAST, finished=1109.0)], 1200.0, Conclude(is_late=False)),
+        # The deadline is the attempt's, for all that its containers take together; a manager that is away costs none.
+        ([ADAPTER, FIRST], 2000.0, Begin(1, 2)),
+        ([ADAPTER, FIRST, replace(LAST, finished=1111.0)], 1200.0, Conclude(is_late=True)),
+        ([ADAPTER, FIRST, replace(LAST, finished=1110.5)], 1200.0, Conclude(is_late=False)),
+        ([ADAPTER, replace(FIRST, finished=1111.5)], 1200.0, Conclude(is_late=True)),
     ],
 )
 def test_containers_run_one_after_the_other(rans: Sequence[Ran], now: float, expected: Step) -> None:
@@ -134,7 +135,7 @@ def test_containers_run_one_after_the_other(rans: Sequence[Ran], now: float, exp
 
 def test_what_runs_beyond_its_deadline_is_stopped() -> None:
     """That very container."""
-    step = step_with([ADAPTER, Ran("first", 1, is_running=True, started=1011.5)], 1110.0)
+    step = step_with([ADAPTER, Ran("first", 1, is_running=True, started=1011.5)], 1110.5)
 
     assert isinstance(step, Stop)
     assert [piece.container for piece in step.pieces] == ["first"]
@@ -142,12 +143,19 @@ def test_what_runs_beyond_its_deadline_is_stopped() -> None:
 
 @pytest.mark.parametrize(
     ("outcome", "since"),
-    [(again(), 1030.0), (again(failures=2), 1040.0), (again(failures=9), 1380.0), (again(reason=LOST), 1020.0)],
+    [(again(), 1030.0), (again(failures=2), 1040.0), (again(failures=9), 1380.0)],
 )
 def test_attempts_are_further_apart_each_time(outcome: Outcome, since: float) -> None:
     """Up to six minutes; what the daemon's restart has ended goes on at once."""
     assert step_with([], since, outcomes=[outcome]) == Begin(2, 0)
     assert step_with([], since - 1, outcomes=[outcome]) == Rest()
+    assert step_with([], 1020.0, outcomes=[replace(outcome, reason=LOST)]) == Begin(2, 0)
+
+
+def test_a_clock_that_was_ahead_delays_nothing() -> None:
+    """What ended in the future ended some time ago; a Job that was made there is begun."""
+    assert step_with([], 900.0) == Begin(1, 0)
+    assert step_with([], 900.0, outcomes=[again(at=5000.0)]) == Begin(2, 0)
 
 
 def test_nothing_begins_while_something_of_an_earlier_run_is_there() -> None:

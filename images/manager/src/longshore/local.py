@@ -116,8 +116,20 @@ class LocalQueue:
             ) from exc
 
     def remember_engine(self) -> None:
-        """Have every later command about the queue use its engine: Jobs are nowhere else."""
-        (self.state_folder / _ENGINE).write_text(f"{self.kind}\n", encoding="utf-8")
+        """
+        Have every later command about the queue use its engine: Jobs are nowhere else.
+
+        Raises:
+            SettingsError: another start, of a moment ago, has chosen another one.
+        """
+        if not (path := self.state_folder / _ENGINE).exists():
+            aside = path.with_name(f".{_ENGINE}.{os.getpid()}")
+            aside.write_text(f"{self.kind}\n", encoding="utf-8")
+            # A link is made once, and whole.
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(aside)
+            aside.unlink()
+        _expect(self.kind, _remembered(self.state_folder))
 
     def is_managed(self) -> bool:
         """Whether any manager runs now; looking leaves no trace that a manager could take for another one."""
@@ -169,12 +181,16 @@ def open_queue(queue: Queue, state_folder: Path | None, engine: EngineKind | Non
     # Workers run in the queue file's folder, wherever we were started.
     folder = state_folder.resolve() if state_folder else queue.folder / STATE_FOLDER / queue.name
     known = _remembered(folder)
-    if engine and known and engine is not known:
+    _expect(engine, known)
+    return LocalQueue(queue, folder, mounts, engine or known or EngineKind.PROCESS)
+
+
+def _expect(wanted: EngineKind | None, known: EngineKind | None) -> None:
+    if wanted and known and wanted is not known:
         raise SettingsError(
             f"the Jobs of this queue are with the engine {known}, and so is what is known of its items: leave "
-            f"--engine out, or begin anew with --engine {engine} --state-folder FOLDER"
+            f"--engine out, or begin anew with --engine {wanted} --state-folder FOLDER"
         )
-    return LocalQueue(queue, folder, mounts, engine or known or EngineKind.PROCESS)
 
 
 def _remembered(folder: Path) -> EngineKind | None:
@@ -183,7 +199,8 @@ def _remembered(folder: Path) -> EngineKind | None:
     try:
         return EngineKind(path.read_text(encoding="utf-8").strip())
     except FileNotFoundError:
-        return None
+        # Before there was a choice, Jobs were folders here.
+        return EngineKind.PROCESS if (folder / "jobs").exists() else None
     except (OSError, ValueError) as exc:
         raise SettingsError(f"{path} says no engine, process or docker: {exc}") from exc
 

@@ -134,6 +134,7 @@ class Containers:
             try:
                 container.start()
             except docker.errors.APIError as exc:
+                tail.give_up()
                 raise ItemFailed(f"it can't be started: {exc.explanation}") from exc
             try:
                 code = int(container.wait(timeout=None)["StatusCode"])
@@ -214,6 +215,11 @@ class _Tail:
         """The end, once the container has ended."""
         self._thread.join(_TIMEOUT_SECONDS)
         return self._kept.decode(errors="replace").strip()
+
+    def give_up(self) -> None:
+        """Nothing will come."""
+        with contextlib.suppress(*_ERRORS):
+            self._pieces.close()
 
     def _read(self) -> None:
         with contextlib.suppress(*_ERRORS):

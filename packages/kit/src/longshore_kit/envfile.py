@@ -16,12 +16,14 @@ def variables(text: str, where: str) -> dict[str, str]:
         SettingsError: a line is none; told by its number alone, since it may hold a secret.
     """
     found: dict[str, str] = {}
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         stripped = line.removesuffix("\r")
         if not stripped.strip() or stripped.lstrip().startswith("#"):
             continue
         name, equals, value = stripped.partition("=")
-        if not equals or not _NAME.fullmatch(name.strip()):
-            raise SettingsError(f"{where}:{number}: expected NAME=value, an empty line, or one that begins with #")
+        if not equals or not _NAME.fullmatch(name.strip()) or "\0" in value:
+            raise SettingsError(
+                f"{where}:{number}: expected NAME=value without a NUL, an empty line, or one that begins with #"
+            )
         found[name.strip()] = value
     return found

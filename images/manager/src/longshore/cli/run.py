@@ -70,12 +70,14 @@ def run(
     configure("auto", level="INFO" if verbose else "ERROR")
     with told_to_people():
         local = open_queue(load(file, folders=folders_of(volume or ())), state, engine)
-        with contextlib.closing(local.engine(os.environ)) as jobs:
-            jobs.check(local.sample_bundle(jobs))
+        with contextlib.closing(local.engine(os.environ)) as workers:
+            workers.check(local.sample_bundle(workers))
             local.prepare()
             local.remember_engine()
             again = file_command("run", file, volumes=volume, state=state)
-            code = _Run(local, jobs, _view(output, local, jobs), os.environ).go(until_done=until_done, again=again)
+            code = _Run(local, workers, _view(output, local, workers), os.environ).go(
+                until_done=until_done, again=again
+            )
     raise typer.Exit(code)
 
 

@@ -1,5 +1,6 @@
 """What `longshore run` shows: a live table in a terminal, a line per change elsewhere, or JSON lines."""
 
+import contextlib
 import json
 import sys
 import time
@@ -21,6 +22,7 @@ from longshore.explain import duration, safe
 from longshore.manager import Survey
 from longshore.queuefile import Queue
 from longshore.state import Job, State
+from longshore_kit.errors import EngineError
 
 _ROWS: Final = 12
 _WORDS: Final = 200
@@ -199,7 +201,9 @@ class LiveView(View):
 
     def _read_along(self) -> None:
         """What the shown workers said last; not while drawing, which is done by another thread, four times a second."""
-        self._words = {job.item: _last_line(self._engine.log(job)) for job in self._live_jobs()[:_ROWS]}
+        # A courtesy: where they can't be read just now, the last ones stay.
+        with contextlib.suppress(EngineError):
+            self._words = {job.item: _last_line(self._engine.log(job)) for job in self._live_jobs()[:_ROWS]}
 
     def _live_jobs(self) -> list[Job]:
         return sorted((job for job in self._survey.jobs.values() if job.is_live), key=lambda job: job.created)

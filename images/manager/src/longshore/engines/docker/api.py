@@ -23,7 +23,7 @@ EMPTY_IMAGE: Final = "longshore/empty:1"
 _TIMEOUT_SECONDS: Final = 60
 _CONNECTIONS: Final = 32
 _NEVER_STARTED: Final = ("never-started",)
-_LOG_LINES: Final = 20_000
+_LOG_LINES: Final = 5_000
 _PIECE_BYTES: Final = 64 * 1024
 _NO_ANSWER: Final = (OSError, urllib3.exceptions.HTTPError)
 """What does not reach the daemon, or breaks off; what requests raises is an OSError, too."""
@@ -47,7 +47,7 @@ class DockerApi:
         try:
             # `from_env` asks the daemon for its version at once.
             client = docker.from_env(environment=dict(environ), timeout=_TIMEOUT_SECONDS, max_pool_size=_CONNECTIONS)
-        except (docker.errors.DockerException, *_NO_ANSWER) as exc:
+        except (docker.errors.DockerException, ValueError, *_NO_ANSWER) as exc:
             raise EngineUnavailable(
                 f"the Docker daemon at {host} can't be asked: {_words(exc)}. Start it, or set DOCKER_HOST to another"
             ) from exc
@@ -131,11 +131,11 @@ class DockerApi:
         with _told("removes no container"), contextlib.suppress(docker.errors.NotFound):
             self._client.api.remove_container(container, v=True)
 
-    def log(self, container: str, most_bytes: int) -> bytes:
+    def log(self, container: str, most_bytes: int, most_lines: int = _LOG_LINES) -> bytes:
         """The end of what it has written; empty where nothing is kept."""
         kept = b""
         with _told("shows no log"), contextlib.suppress(docker.errors.APIError):
-            for piece in self._client.api.logs(container, stream=True, follow=False, tail=_LOG_LINES):
+            for piece in self._client.api.logs(container, stream=True, follow=False, tail=most_lines):
                 kept = (kept + piece)[-most_bytes:]
         return kept
 
@@ -197,6 +197,11 @@ class DockerApi:
                 if "error" in line:
                     raise EngineError(str(line["error"]))
 
+    def cpus(self) -> float:
+        """How many the machine has."""
+        with _told("tells nothing of itself"):
+            return float(self._client.api.info()["NCPU"])
+
     def started_at(self) -> str:
         """When the daemon started, as far as it tells: it makes its own bridge anew each time. Empty: nobody knows."""
         with _told("shows no network"), contextlib.suppress(docker.errors.NotFound):
@@ -228,6 +233,9 @@ def _told(what: str) -> Iterator[None]:
         # The client's own refusal, of a name or an option: asking again would not help.
         raise EngineError(f"Docker {what}: {_words(exc)}") from exc
     except _NO_ANSWER as exc:
+        if any(isinstance(one, urllib3.exceptions.ReadTimeoutError) for one in exc.args):
+            # It is there, and this very thing hangs: a container on a file system that does, say.
+            raise EngineError(f"Docker {what} within {_TIMEOUT_SECONDS} s") from exc
         raise EngineUnavailable(f"the Docker daemon does not answer: {_words(exc)}") from exc
 
 

@@ -21,9 +21,11 @@ from longshore import __version__
 from longshore.engines.docker import fields, objects, steps
 from longshore.engines.docker.api import DockerApi
 from longshore.engines.docker.objects import (
+    FOLDER_LABEL,
     JOB_LABEL,
     MANIFEST_FILE,
     RUN_LABEL,
+    STATE_LABEL,
     UID_LABEL,
     Facts,
     Family,
@@ -41,6 +43,7 @@ from longshore.manifests import (
     DIGEST_ANNOTATION,
     ITEM_ANNOTATION,
     ITEM_FILE,
+    QUEUE_LABEL,
     REFUSED_ANNOTATION,
     Bundle,
     Layout,
@@ -52,13 +55,15 @@ from longshore_kit.errors import EngineError, EngineUnavailable, ManifestRefused
 from longshore_kit.logs import get_logger
 
 LOCK: Final = "docker.lock"
+IDENTITY: Final = "docker-state"
+"""The file with what tells this state folder's Jobs apart from others on the daemon, wherever the folder is moved."""
 BACKOFF_SECONDS: Final = 1.0
 """The pause after the first failure, doubled after each further one; a cluster's is 10 s."""
 _AT_ONCE: Final = 4
 """Jobs that are seen to at one time: a daemon starts containers no faster with more."""
 _ROUNDS: Final = 6
 """Steps that a Job takes in one `tend` at most: begin, end, clear, and begin again, say."""
-_ABANDONED_SECONDS: Final = 3600.0
+_ABANDONED_SECONDS: Final = 600.0
 _LISTEN_SECONDS: Final = 2.0
 
 
@@ -83,7 +88,8 @@ class DockerEngine:
         self._volumes: Final = tuple(volumes)
         self._backoff_seconds: Final = backoff_seconds
         self._clock: Final = clock
-        self._owner: Final = objects.owner_labels(queue, str(state_folder))
+        self._queue: Final = queue
+        self._owner: Final = objects.owner_labels(queue, _identity(state_folder))
         self._filters: Final = tuple(f"{name}={value}" for name, value in self._owner.items())
         self._runs: Final = Runs(api, working_folder)
         self._pool: Final = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="docker")
@@ -139,6 +145,7 @@ class DockerEngine:
             self._make_folders(bundle.job)
         facts = Facts.of(bundle.job, self._clock())
         labels = objects.record_labels(bundle.job, facts, str(uuid.uuid4())) | self._owner
+        labels[FOLDER_LABEL] = str(self._state_folder)
         files = {MANIFEST_FILE: json.dumps(bundle.job).encode(), ITEM_FILE: _item_data(bundle)}
         if publish(self._api, labels, files):
             return True
@@ -155,6 +162,9 @@ class DockerEngine:
             if family.is_final and not (family.containers or family.leftovers):
                 # Nothing runs, so the name may be free at once; an outcome without its record is nobody's.
                 remove(self._api, [family.record, *family.outcomes])
+                with contextlib.suppress(EngineError):
+                    for volume in self._api.volumes([*self._filters, f"{UID_LABEL}={job.uid}"]):
+                        self._api.remove_volume(volume["Name"])
             else:
                 publish(self._api, objects.part_labels(family.record, Part.DELETING), {})
 
@@ -165,9 +175,11 @@ class DockerEngine:
                 return ()
             troubles: dict[str, str] = {}
             for _ in range(_ROUNDS):
-                if not self._see_to_all(troubles):
+                found = self._pieces()
+                if not self._see_to_all(found, troubles):
+                    # Only now is it as it was listed.
+                    self._sweep(found, troubles)
                     break
-            self._sweep(troubles)
             return [f"{what}: {trouble}" for what, trouble in troubles.items()]
 
     def log(self, job: Job, stage: str = "") -> str:
@@ -219,7 +231,10 @@ class DockerEngine:
     # --- looking
 
     def _families(self, *more: str) -> tuple[list[Family], list[Piece]]:
-        return objects.families([Piece.of(one) for one in self._api.containers([*self._filters, *more])])
+        return objects.families(self._pieces(*more))
+
+    def _pieces(self, *more: str) -> list[Piece]:
+        return [Piece.of(one) for one in self._api.containers([*self._filters, *more])]
 
     def _look(self, family: Family) -> Job:
         job = objects.job_of(family, self._rans_of(family))
@@ -262,7 +277,7 @@ class DockerEngine:
             return False
         labels = found["Config"]["Labels"] or {}
         if any(labels.get(name) != value for name, value in self._owner.items()):
-            whose = labels.get(objects.FOLDER_LABEL)
+            whose = labels.get(FOLDER_LABEL)
             told = f"the queue whose state is in {whose}" if whose else "somebody else"
             raise EngineError(
                 f"the container {bundle.name} is there, and belongs to {told}: set another queue.name, or remove it"
@@ -283,6 +298,13 @@ class DockerEngine:
                     raise ManifestRefused(f"the folder of a volume can't be made: {exc}") from exc
 
     def _place_problems(self, job: Manifest) -> Iterator[str]:
+        for labels in (one.get("Labels") or {} for one in self._api.containers([f"{QUEUE_LABEL}={self._queue}"])):
+            if (folder := labels.get(FOLDER_LABEL)) and labels.get(STATE_LABEL) != self._owner[STATE_LABEL]:
+                yield (
+                    f"finds Jobs of another queue {self._queue!r} on the daemon, whose state is in {folder}: "
+                    "set another queue.name, or remove them"
+                )
+                break
         for name, folder in fields.host_folders(job, str(self._working_folder)).items():
             path = Path(folder["path"])
             if path.exists() and not path.is_dir():
@@ -312,9 +334,9 @@ class DockerEngine:
             else:
                 yield True
 
-    def _see_to_all(self, troubles: dict[str, str]) -> bool:
+    def _see_to_all(self, found: Sequence[Piece], troubles: dict[str, str]) -> bool:
         """A step of every Job: whether there may be another at once."""
-        families, orphans = self._families()
+        families, orphans = objects.families(found)
         for family in families:
             troubles.pop(family.item, None)
         under_way = [
@@ -324,8 +346,15 @@ class DockerEngine:
         wait(under_way)
         have_moved = [one.result() for one in under_way]
         for orphan in orphans:
-            self._tried(orphan.name, partial(self._remove, [orphan]), troubles)
+            self._tried(orphan.name, partial(self._see_off, orphan), troubles)
         return any(have_moved)
+
+    def _see_off(self, orphan: Piece) -> bool:
+        """Remove what is left of a Job whose record somebody has removed; what runs gets its grace."""
+        if orphan.may_run:
+            self._stop([orphan])
+            return False
+        return self._remove([orphan])
 
     def _tried(self, what: str, do: Callable[[], bool], troubles: dict[str, str]) -> bool:
         """Do it; where that can't be, keep in mind why: one Job, or one container, must not stop the others."""
@@ -333,7 +362,7 @@ class DockerEngine:
             return do()
         except EngineUnavailable:
             raise
-        except (EngineError, OSError, ValueError, KeyError) as exc:
+        except (EngineError, OSError, ValueError, KeyError, TypeError) as exc:
             troubles[what] = str(exc) if isinstance(exc, EngineError) else repr(exc)
             return False
 
@@ -352,7 +381,7 @@ class DockerEngine:
             case Begin():
                 return self._begin(family, step)
             case Stop():
-                self._stop(family, step.pieces)
+                self._stop(step.pieces)
                 return False
             case Conclude():
                 outcome = self._runs.conclude(family, rans, self._clock(), is_late=step.is_late)
@@ -374,13 +403,13 @@ class DockerEngine:
         self._runs.write_down(family, steps.never_started(family, why, now))
         return True
 
-    def _stop(self, family: Family, pieces: Iterable[Piece]) -> None:
+    def _stop(self, pieces: Iterable[Piece]) -> None:
         """Have containers end, beside the loop: the daemon waits for their grace."""
         for piece in pieces:
             known = self._stopping.get(piece.id)
             # One that could not be stopped is asked again at the next look.
             if piece.may_run and not (known and known.is_alive()):
-                arguments = (piece.id, family.facts.grace_seconds)
+                arguments = (piece.id, piece.grace_seconds)
                 self._stopping[piece.id] = threading.Thread(target=self._wait_for_end, args=arguments, daemon=True)
                 self._stopping[piece.id].start()
 
@@ -391,7 +420,7 @@ class DockerEngine:
     def _clear(self, family: Family, step: Clear) -> bool:
         """Remove pieces: whether all are gone."""
         running = [one for one in step.pieces if one.may_run]
-        self._stop(family, running)
+        self._stop(running)
         # Containers first: what they have for volumes and files is of use as long as one may run.
         remove(self._api, (one for one in step.pieces if not one.may_run and one.part == Part.CONTAINER))
         if running:
@@ -406,9 +435,8 @@ class DockerEngine:
         self._has_swept = False
         return True
 
-    def _sweep(self, troubles: dict[str, str]) -> None:
+    def _sweep(self, found: Sequence[Piece], troubles: dict[str, str]) -> None:
         """Remove volumes of runs that are over, and what managers that were killed have half made."""
-        found = [Piece.of(one) for one in self._api.containers(self._filters)]
         families, _ = objects.families(found)
         self._forget(found, {one.record.uid for one in families if not one.is_final})
         if self._has_swept:
@@ -420,7 +448,7 @@ class DockerEngine:
             if (labels.get(UID_LABEL), labels.get(RUN_LABEL)) not in in_use:
                 self._has_swept &= self._tried(name, partial(self._remove_volume, name), troubles)
         for piece in found:
-            if not piece.is_whole and self._is_abandoned(piece):
+            if piece.is_half_made and self._is_abandoned(piece):
                 self._tried(piece.name, partial(self._remove, [piece]), troubles)
 
     def _remove_volume(self, name: str) -> bool:
@@ -457,6 +485,19 @@ class DockerEngine:
                 log.debug("no events of the daemon for a while", reason=repr(exc))
             # It ended: the daemon went away, so what happens there is seen by looking alone.
             self._closed.wait(_LISTEN_SECONDS)
+
+
+def _identity(state_folder: Path) -> str:
+    """What a state folder's Jobs carry: made once, and gone with it."""
+    path = state_folder / IDENTITY
+    if not path.exists():
+        state_folder.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{IDENTITY}.{uuid.uuid4()}")
+        aside.write_text(f"{uuid.uuid4()}\n", encoding="utf-8")
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(aside)
+        aside.unlink()
+    return path.read_text(encoding="utf-8").strip()
 
 
 def _runs_in_use(family: Family) -> set[int]:

@@ -34,6 +34,7 @@ _SECCOMP: Final = {"RuntimeDefault", "Unconfined"}
 _PULL_POLICIES: Final = {"IfNotPresent", "Never"}
 _RESOURCES: Final = {"cpu", "memory"}
 _KINDS: Final = {"requests", "limits"}
+_MEMORY_MIN: Final = 6 * 1024**2
 _NANO: Final = 1_000_000_000
 _SHARES: Final = 1024
 """Of a whole CPU: https://docs.docker.com/engine/containers/resource_constraints/"""
@@ -47,14 +48,20 @@ def problems(job: Manifest) -> Iterator[str]:
     yield from (f"can't honour podTemplate.spec.{name}: leave it out here" for name in sorted(set(pod) - _POD_FIELDS))
     if len(pod["containers"]) > 1:
         yield "runs containers one after the other: leave those beside the worker's in podTemplate.spec out here"
+    grace = pod.get("terminationGracePeriodSeconds", 0)
+    if not _is_count(grace):
+        yield f"can't read podTemplate.spec.terminationGracePeriodSeconds: {grace!r} is no number of seconds"
+    labels = job["spec"]["template"].get("metadata", {}).get("labels", {})
+    yield from (f"can't read podTemplate.metadata.labels.{name}: it is no text" for name in _no_texts(labels))
     yield from _security_problems(pod.get("securityContext") or {}, _POD_SECURITY, "podTemplate.spec")
     for volume in pod.get("volumes", []):
         yield from _volume_problems(volume)
+    known = {volume["name"] for volume in pod.get("volumes", [])}
     for container in containers_of(job):
-        yield from _container_problems(container)
+        yield from _container_problems(container, known)
 
 
-def _container_problems(container: Manifest) -> Iterator[str]:
+def _container_problems(container: Manifest, known: set[str]) -> Iterator[str]:
     whose = f"of container {container['name']}"
     for name in sorted(set(container) - _CONTAINER_FIELDS):
         yield f"can't honour {name} {whose}: leave it out here"
@@ -66,6 +73,8 @@ def _container_problems(container: Manifest) -> Iterator[str]:
     yield from _variable_problems(container, whose)
     yield from _resource_problems(container, whose)
     for mount in container.get("volumeMounts", []):
+        if mount["name"] not in known:
+            yield f"finds no volume {mount['name']!r} to mount {whose}: add it to podTemplate.spec.volumes"
         if extra := sorted(set(mount) - {"name", "mountPath", "readOnly"}):
             yield f"can't honour {', '.join(extra)} of the mount of {mount['name']!r}: leave it out here"
     yield from _security_problems(container.get("securityContext") or {}, _SECURITY, f"container {container['name']}")
@@ -90,6 +99,25 @@ def _resource_problems(container: Manifest, whose: str) -> Iterator[str]:
             elif not is_quantity(str(amount)):
                 yield f"can't read resources.{kind}.{name} {whose}: {amount!r} is no quantity, such as 500m, 2, 512Mi"
 
+    yield from _amount_problems(dict(_amounts(container)), whose)
+
+
+def _amount_problems(amounts: Mapping[str, Manifest], whose: str) -> Iterator[str]:
+    found = {kind: {name: str(one) for name, one in some.items()} for kind, some in amounts.items()}
+    most, least = found.get("limits", {}).get("memory", ""), found.get("requests", {}).get("memory", "")
+    if is_quantity(most) and quantity(most) < _MEMORY_MIN:
+        yield f"can't honour resources.limits.memory {whose}: Docker gives 6Mi at least"
+    if is_quantity(most) and is_quantity(least) and quantity(least) > quantity(most):
+        yield f"can't honour resources.requests.memory {whose}: it is more than the limit"
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _no_texts(labels: Manifest) -> list[str]:
+    return sorted(name for name, value in labels.items() if not isinstance(value, str))
+
 
 def _amounts(container: Manifest) -> list[tuple[str, Manifest]]:
     resources = container.get("resources") or {}
@@ -99,6 +127,9 @@ def _amounts(container: Manifest) -> list[tuple[str, Manifest]]:
 def _security_problems(context: Manifest, known: set[str], where: str) -> Iterator[str]:
     for name in sorted(set(context) - known):
         yield f"can't honour securityContext.{name} of {where}: leave it out here"
+    for name in ("runAsUser", "runAsGroup"):
+        if context.get(name) is not None and not _is_count(context[name]):
+            yield f"can't read securityContext.{name} of {where}: {context[name]!r} is no number"
     if "runAsGroup" in context and "runAsUser" not in context:
         yield f"can't honour securityContext.runAsGroup of {where} without runAsUser: set both"
     profile = (context.get("seccompProfile") or {}).get("type", "RuntimeDefault")
@@ -175,6 +206,8 @@ class Surroundings:
     volumes: Mapping[str, str]
     folders: Mapping[str, Manifest]
     secrets: Mapping[str, str]
+    cpus: float = float("inf")
+    """How many the machine has: more can't be asked for."""
 
 
 def options_of(job: Manifest, index: int, around: Surroundings) -> dict[str, Any]:
@@ -191,7 +224,7 @@ def options_of(job: Manifest, index: int, around: Surroundings) -> dict[str, Any
         options["working_dir"] = container["workingDir"]
     if pod.get("hostNetwork"):
         options["network_mode"] = "host"
-    return options | _resource_options(container) | _security_options(job, container)
+    return options | _resource_options(container, around.cpus) | _security_options(job, container)
 
 
 def mounts_of(job: Manifest, index: int, around: Surroundings) -> list[dict[str, Any]]:
@@ -259,13 +292,13 @@ def _security_options(job: Manifest, container: Manifest) -> dict[str, Any]:
     return options
 
 
-def _resource_options(container: Manifest) -> dict[str, Any]:
+def _resource_options(container: Manifest, cpus: float) -> dict[str, Any]:
     options: dict[str, Any] = {}
     amounts = {
         (kind, name): quantity(str(amount)) for kind, some in _amounts(container) for name, amount in some.items()
     }
     if ("limits", "cpu") in amounts:
-        options["nano_cpus"] = int(amounts["limits", "cpu"] * _NANO)
+        options["nano_cpus"] = int(min(cpus, amounts["limits", "cpu"]) * _NANO)
     if ("limits", "memory") in amounts:
         # No swap beyond it, as in a cluster.
         options["mem_limit"] = options["memswap_limit"] = int(amounts["limits", "memory"])

@@ -29,7 +29,9 @@ from longshore.manifests import (
 from longshore.names import job_name
 from longshore.state import Job, State
 
+STATE_LABEL: Final = "longshore.dev/state"
 FOLDER_LABEL: Final = "longshore.dev/state-folder"
+GRACE_LABEL: Final = "longshore.dev/grace-seconds"
 JOB_LABEL: Final = "longshore.dev/job"
 UID_LABEL: Final = "longshore.dev/uid"
 PART_LABEL: Final = "longshore.dev/part"
@@ -40,6 +42,8 @@ OUTCOME_LABEL: Final = "longshore.dev/outcome"
 FACTS_LABEL: Final = "longshore.dev/facts"
 MANIFEST_FILE: Final = "manifest.json"
 LOGS: Final = "logs"
+HALF_MADE: Final = ".new-"
+"""In the name of what is not whole yet."""
 _LONG_AGO: Final = "0001-01-01"
 _DEFAULT_GRACE: Final = 30
 """https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination"""
@@ -174,9 +178,19 @@ class Piece:
         return self.labels.get(CONTAINER_LABEL, "")
 
     @property
+    def grace_seconds(self) -> int:
+        """What a process of it gets to end in."""
+        return _number(self.labels.get(GRACE_LABEL, ""))
+
+    @property
     def is_whole(self) -> bool:
         """Whether it has the name that it was made for: one without is still being made, or was given up."""
         return self.name == name_of(self.labels)
+
+    @property
+    def is_half_made(self) -> bool:
+        """Whether it is one that was never given its name."""
+        return not self.is_whole and self.state == "created" and HALF_MADE in self.name
 
     @property
     def may_run(self) -> bool:
@@ -284,9 +298,9 @@ def containers_of(job: Manifest) -> list[Manifest]:
     return [*pod.get("initContainers", ()), *pod["containers"]]
 
 
-def owner_labels(queue: str, state_folder: str) -> dict[str, str]:
-    """What is on everything that belongs to a queue. Two folders may have queues of one name, and stay apart."""
-    return {QUEUE_LABEL: queue, FOLDER_LABEL: state_folder}
+def owner_labels(queue: str, state: str) -> dict[str, str]:
+    """What is on everything that belongs to a queue; `state`: what tells it apart from others of its name."""
+    return {QUEUE_LABEL: queue, STATE_LABEL: state}
 
 
 def record_labels(job: Manifest, facts: Facts, uid: str) -> dict[str, str]:
@@ -298,7 +312,7 @@ def record_labels(job: Manifest, facts: Facts, uid: str) -> dict[str, str]:
 
 def part_labels(record: Piece, part: Part, run: int = 0, **more: str) -> dict[str, str]:
     """What is on a part of a Job, other than its record."""
-    kept = {name: record.labels[name] for name in (QUEUE_LABEL, FOLDER_LABEL, JOB_LABEL, UID_LABEL)}
+    kept = {name: record.labels[name] for name in (QUEUE_LABEL, STATE_LABEL, JOB_LABEL, UID_LABEL)}
     return {**kept, PART_LABEL: part, RUN_LABEL: str(run), **more}
 
 
@@ -372,7 +386,7 @@ def job_of(family: Family, rans: Sequence[Ran]) -> Job:
         state=State.STARTING,
         created=facts.created,
         since=outcome.at,
-        attempt=outcome.failures + 1,
+        attempt=outcome.failures,
         attempts=facts.attempts,
         reason=outcome.reason,
         exit_code=outcome.exit_code,
@@ -384,15 +398,16 @@ def job_of(family: Family, rans: Sequence[Ran]) -> Job:
     if family.refused is not None or family.damage:
         return replace(new, state=State.FAILED, attempt=0, reason=family.damage or family.refused or "")
     if outcome.state == "done":
-        return replace(new, state=State.DONE)
+        return replace(new, state=State.DONE, attempt=outcome.failures + 1)
     if outcome.state == "failed":
-        return replace(new, state=State.FAILED, attempt=outcome.failures)
+        return replace(new, state=State.FAILED)
     began = next((one.started for one in rans if one.started), None)
     if began is None:
         return new
     return replace(
         new,
         state=State.RUNNING,
+        attempt=outcome.failures + 1,
         since=began,
         reason="",
         exit_code=None,

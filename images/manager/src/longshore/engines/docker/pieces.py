@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from longshore.engines.docker.api import DockerApi
-from longshore.engines.docker.objects import JOB_LABEL, Piece, name_of
+from longshore.engines.docker.objects import HALF_MADE, JOB_LABEL, Piece, name_of
 from longshore_kit.errors import EngineError
 
 _NAME_MAX: Final = 40
@@ -19,7 +19,7 @@ def publish(api: DockerApi, labels: Mapping[str, str], files: Mapping[str, bytes
     Raises:
         EngineError, EngineUnavailable: it could not be made; at most something without a name is left, for the sweep.
     """
-    aside = f"{labels[JOB_LABEL][:_NAME_MAX]}.new-{uuid.uuid4()}"
+    aside = f"{labels[JOB_LABEL][:_NAME_MAX]}{HALF_MADE}{uuid.uuid4()}"
     if not api.create_empty(aside, labels):
         raise EngineError(f"the name {aside} is taken")
     try:
@@ -37,12 +37,10 @@ def publish(api: DockerApi, labels: Mapping[str, str], files: Mapping[str, bytes
 
 def remove(api: DockerApi, pieces: Iterable[Piece]) -> None:
     """
-    Remove what does not run; what runs all the same is killed first, since nobody waits for it any more.
+    Remove what does not run.
 
     Raises:
         EngineError, EngineUnavailable: not all of them could be; safe to retry.
     """
     for piece in pieces:
-        if piece.may_run:
-            api.stop(piece.id, 0)
         api.remove(piece.id)

@@ -13,9 +13,11 @@ from longshore.engines.docker.api import DockerApi
 from longshore.engines.docker.images import Images
 from longshore.engines.docker.objects import (
     CONTAINER_LABEL,
+    GRACE_LABEL,
     INDEX_LABEL,
     LOGS,
     OUTCOME_LABEL,
+    UID_LABEL,
     Family,
     Outcome,
     Part,
@@ -75,8 +77,8 @@ class Runs:
         words = (self._api.read(files, path, RESULT_MAX_BYTES) or b"").decode(errors="ignore").strip()
         if not words and last.code:
             pieces = [one for one in family.containers if one.index == last.index]
-            tail = b"".join(self._api.log(one.id, _TAIL_BYTES) for one in pieces)
-            words = "\n".join(tail.decode(errors="replace").strip().splitlines()[-_TAIL_LINES:])
+            tail = b"".join(self._api.log(one.id, _TAIL_BYTES, _TAIL_LINES) for one in pieces)
+            words = tail.decode(errors="replace").strip()
         since = seconds_of(self._api.started_at()) if last.code else None
         return steps.outcome_of(family, rans, words, now, is_late=is_late, daemon_since=since)
 
@@ -120,12 +122,14 @@ class Runs:
         return found
 
     def _lay_out(self, family: Family, run: int, manifest: Manifest) -> None:
-        """The volumes of a run, with what belongs into them. May be done again: nothing of the run has started."""
+        """The volumes of a run, with what belongs into them; those of a start that came to nothing are made anew."""
         labels = objects.part_labels(family.record, Part.FILES, run)
         names = fields.own_volumes(manifest)
-        for name in names:
-            self._api.create_volume(family.name_of(run, name), labels)
         files = family.name_of(run, Part.FILES)
+        self._api.remove(files)
+        for name in names:
+            self._api.remove_volume(family.name_of(run, name))
+            self._api.create_volume(family.name_of(run, name), labels)
         self._api.create_empty(files, labels, [_mount(family.name_of(run, name), f"{_FILES}/{name}") for name in names])
         content: dict[str, bytes | None] = dict.fromkeys(names)
         if ITEM_VOLUME in names:
@@ -136,21 +140,27 @@ class Runs:
 
     def _start(self, family: Family, step: Begin, manifest: Manifest, secrets: dict[str, str]) -> None:
         container = containers_of(manifest)[step.index]
-        more = {INDEX_LABEL: str(step.index), CONTAINER_LABEL: container["name"]}
+        more = {
+            INDEX_LABEL: str(step.index),
+            CONTAINER_LABEL: container["name"],
+            GRACE_LABEL: str(family.facts.grace_seconds),
+        }
         labels = objects.part_labels(family.record, Part.CONTAINER, step.run, **more)
         around = fields.Surroundings(
             volumes={name: family.name_of(step.run, name) for name in fields.own_volumes(manifest)},
             folders=fields.host_folders(manifest, str(self._working_folder)),
             secrets=secrets,
+            cpus=self._api.cpus(),
         )
         template = manifest["spec"]["template"].get("metadata", {}).get("labels", {})
         options = {**fields.options_of(manifest, step.index, around), "labels": {**template, **labels}}
         name, image = objects.name_of(labels), fields.image_of(container, __version__)
         if not self._api.create(name, image, options, fields.mounts_of(manifest, step.index, around)):
             # Made by a manager that was killed then; one that has run is none that may be started again.
-            known = self._api.inspect(name)
-            if known is None or known["State"]["Status"] != "created":
-                raise EngineError(f"the container {name} is there already: remove it")
+            known = self._api.inspect(name) or {}
+            is_ours = known.get("Config", {}).get("Labels", {}).get(UID_LABEL) == family.record.uid
+            if not is_ours or known["State"]["Status"] != "created":
+                raise EngineError(f"the container {name} is there already, and none to start: remove it")
         try:
             self._api.start(name)
         except EngineUnavailable:

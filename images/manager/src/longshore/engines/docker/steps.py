@@ -64,19 +64,20 @@ def next_step(family: Family, rans: Sequence[Ran], now: float, backoff_seconds: 
     if family.is_final:
         return Clear(family.containers) if family.containers else Rest()
     if not rans:
-        return Begin(family.run, 0) if now >= _next_start(family, backoff_seconds) else Rest()
-    began = next((one.started for one in rans if one.started), None)
-    ends = began + family.facts.deadline_seconds if began else float("inf")
-    last = rans[-1]
+        return Begin(family.run, 0) if _may_start(family, now, backoff_seconds) else Rest()
+    last, deadline = rans[-1], family.facts.deadline_seconds
+    # What containers took, without the time between two: a manager that is away ends nothing.
+    took = sum(one.seconds for one in rans)
     if last.is_running:
-        return Stop(family.containers[-1:]) if now >= ends else Rest()
+        is_late = last.started is not None and took + now - last.started >= deadline
+        return Stop(family.containers[-1:]) if is_late else Rest()
     if last.code is None:
-        return Conclude(is_late=True) if now >= ends else Begin(family.run, last.index)
-    if last.finished is not None and last.finished >= ends:
+        return Begin(family.run, last.index)
+    if took >= deadline:
         return Conclude(is_late=True)
     if last.code or last.index + 1 >= len(family.facts.containers):
         return Conclude(is_late=False)
-    return Conclude(is_late=True) if now >= ends else Begin(family.run, last.index + 1)
+    return Begin(family.run, last.index + 1)
 
 
 def outcome_of(
@@ -136,13 +137,12 @@ def never_started(family: Family, why: str, now: float) -> Outcome:
     )
 
 
-def _next_start(family: Family, backoff_seconds: float) -> float:
+def _may_start(family: Family, now: float, backoff_seconds: float) -> bool:
+    """Whether the pause after the last run is over; of one that ended in the future, a clock was wrong."""
     outcome = family.outcome
-    if outcome is None:
-        return family.facts.created
-    if outcome.reason in {LOST, STOPPED}:
-        return outcome.at
-    return outcome.at + min(_BACKOFF_MAX, backoff_seconds * 2.0 ** (outcome.failures - 1))
+    if outcome is None or outcome.reason in {LOST, STOPPED} or outcome.at > now:
+        return True
+    return now >= outcome.at + min(_BACKOFF_MAX, backoff_seconds * 2.0 ** (outcome.failures - 1))
 
 
 def _is_lost(last: Ran, daemon_since: float | None) -> bool:
