@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from longshore.control import FileControl
 from longshore.engines.process import ProcessEngine
 from longshore.ledger import FileLedger
 from longshore.manager import Manager, SourcePoller
@@ -94,8 +95,11 @@ def main() -> None:
         engine = ProcessEngine(Path(folder), working_folder=Path(folder), mounts={})
         ledger = FileLedger(Path(folder) / "ledger.jsonl")
         log = get_logger("longshore")
+        control = FileControl(Path(folder))
         pool = ThreadPoolExecutor(1)
-        manager = Manager(queue, items=items, poller=poller, engine=engine, ledger=ledger, pool=pool, log=log)
+        manager = Manager(
+            queue, items=items, poller=poller, engine=engine, ledger=ledger, pool=pool, log=log, control=control
+        )
         poller.poll()
         began = time.process_time()
         manager.tick()

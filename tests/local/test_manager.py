@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from contract.engine_contract import Watched
+from longshore.control import FileControl
 from longshore.engines.process import ProcessEngine
 from longshore.ledger import FileLedger
 from longshore.manager import LISTING_MAX_SECONDS, Clock, Manager, SourcePoller, Survey
@@ -91,6 +92,7 @@ class OneManager:
             engine=self.engine,
             ledger=self.ledger,
             pool=AtOnce(),
+            control=FileControl(folder / "state"),
             log=log,
             clock=clock_pair,
         )

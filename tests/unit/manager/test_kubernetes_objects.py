@@ -213,7 +213,7 @@ def seen(state: State, since: float = 0, **parts: Any) -> Job:
         pytest.param(
             job(active=1),
             [pod("Pending", conditions=[condition("PodScheduled", 1, "Unschedulable", UNSCHEDULABLE, "False")])],
-            seen(State.STARTING, 1, reason=f"Unschedulable: {UNSCHEDULABLE}"),
+            seen(State.STARTING, 1, reason=f"Unschedulable: {UNSCHEDULABLE}", is_out_of_room=True),
             id="no node",
         ),
         pytest.param(

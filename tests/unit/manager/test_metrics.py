@@ -9,11 +9,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from longshore.manager import Survey
 from longshore.metrics import Metrics
-from longshore.plan import Limits
+from longshore.plan import Absences, Limits, Observed, judge
 from longshore.records import Records
+from longshore.scaling import Rule
 from longshore.state import Job, Record, State
 from longshore_kit.contract import ItemList
-from support.queues import job_for, jobs_of
+from support.queues import job_for, jobs_of, listing_of
 
 
 def survey(*jobs: Job, changes: tuple[Job, ...] = (), **more: Any) -> Survey:
@@ -36,10 +37,13 @@ def of(metrics: Metrics, prefix: str) -> dict[str, float]:
     return {name: value for name, value in samples(metrics).items() if name.startswith(prefix)}
 
 
+OF_TWO = Observed(listing_of("a", "b"), {}, Records(), Absences(), 1.0)
+
+
 @pytest.fixture
 def metrics() -> Metrics:
     """Those of a manager that has not looked yet."""
-    return Metrics(Limits(parallel_max=3), version="1.2.3")
+    return Metrics(Limits(rule=Rule(maximum=3)), version="1.2.3")
 
 
 def test_a_queue_in_numbers(metrics: Metrics) -> None:
@@ -69,7 +73,7 @@ def test_a_queue_in_numbers(metrics: Metrics) -> None:
         "longshore_items_finished_total[failed]": 1,
         "longshore_processing_seconds_count": 1,
         "longshore_processing_seconds_sum": 42,
-        "longshore_parallelism_limit": 3,
+        "longshore_parallelism_limit": 0,
         "longshore_source_up": 1,
         "longshore_source_last_success_timestamp_seconds": 1700000000.5,
         "longshore_build_info[1.2.3]": 1,
@@ -117,8 +121,8 @@ def test_counters_only_grow_and_count_each_end_once(metrics: Metrics) -> None:
 
 
 def test_the_limit_is_what_the_plan_keeps_to(metrics: Metrics) -> None:
-    """Without work nothing is to live."""
-    metrics.note(survey(items=ItemList(("a", "b"))))
+    """As it was decided; before the first look nothing is to live."""
+    metrics.note(survey(verdict=judge(OF_TWO, Limits(rule=Rule(maximum=3)))))
     with_two = of(metrics, "longshore_parallelism_limit")
     metrics.note(survey())
 

@@ -23,14 +23,16 @@ from longshore.plan import (
     Observed,
     Strike,
     count_absences,
+    judge,
     plan,
 )
 from longshore.records import Digests, Key, Records
+from longshore.scaling import Rule
 from longshore.state import Job, Record, State
 from longshore_kit.contract import ItemList
 from support.queues import job_for, jobs_of, listing_of
 
-LIMITS = Limits(parallel_max=3, keep_finished=2, keep_failed=2)
+LIMITS = Limits(rule=Rule(maximum=3), keep_finished=2, keep_failed=2)
 GONE = Absence(since=0.0, listings=FORGET_LISTINGS)
 STATES = st.sampled_from([State.STARTING, State.RUNNING, State.DONE, State.FAILED])
 
@@ -92,13 +94,12 @@ def test_invariant_5_live_jobs_never_exceed_the_limit(states: list[State], waiti
     items = listing_of(*(job.item for job in jobs), *(f"w{index}" for index in range(waiting)))
     live = sum(job.is_live for job in jobs)
 
-    created = [
-        action
-        for action in plan(observed_with(*jobs, items=items), Limits(parallel_max=limit))
-        if isinstance(action, Create)
-    ]
+    observed, limits = observed_with(*jobs, items=items), Limits(rule=Rule(maximum=limit))
+    created = [action for action in plan(observed, limits) if isinstance(action, Create)]
+    may_start = judge(observed, limits).breaker.may_start
 
-    assert len(created) == max(0, min(limit - live, waiting))
+    assert may_start is not None
+    assert len(created) == max(0, min(limit - live, waiting, may_start))
 
 
 def test_invariant_5_a_job_under_deletion_counts_as_live() -> None:

@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import msgspec
 
+from longshore.control import Mode, mode_of
 from longshore.engines.kubernetes.api import Api, Conflict, NotThere, decoded
 from longshore.engines.kubernetes.cache import Mirror
 from longshore.engines.kubernetes.objects import Metadata
@@ -41,6 +42,8 @@ _TRIES: Final = 20
 _REASON_MAX: Final = 2048
 _TOUCHED: Final = "longshore.dev/touched"
 _SEALED: Final = "longshore.dev/sealed"
+_MODE: Final = "longshore.dev/mode"
+"""On the head: whether items are started, where a person has said that they are not."""
 """On the head: the names of the ConfigMaps that count beside it."""
 _DONE: Final = "done"
 _FAILED: Final = "failed.jsonl"
@@ -213,6 +216,21 @@ class ClusterLedger:
                         self._delete(name)
                     return
         raise LedgerUnavailable(f"{self._head}: others change it all the time; try again")
+
+    def mode(self) -> Mode:
+        """As `Control.mode`: an annotation of the head, seen in the same mirror."""
+        with self._lock:
+            self._start()
+            head = self._mirror.objects().get(self._head)
+        return mode_of(head.metadata.annotations.get(_MODE, Mode.RUNNING) if head else Mode.RUNNING, self._head)
+
+    def set_mode(self, mode: Mode) -> None:
+        """As `Control.set_mode`; whatever else is in the head stays."""
+        with self._lock:
+            self._start()
+            self._read_head()
+            changed = {"metadata": {"annotations": {_MODE: None if mode is Mode.RUNNING else str(mode)}}}
+            self._mirror.put(self._api.patch(f"{self._path}/{self._head}", changed))
 
     def close(self) -> None:
         """Stop watching."""

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from longshore.control import FileControl
 from longshore.engines.base import LocalEngine
 from longshore.engines.process import ProcessEngine
 from longshore.ledger import FileLedger
@@ -92,6 +93,10 @@ class LocalQueue:
     def ledger(self) -> FileLedger:
         """The queue's ledger."""
         return FileLedger(self.state_folder / "ledger.jsonl")
+
+    def control(self) -> FileControl:
+        """Whether it starts items, as a person has said."""
+        return FileControl(self.state_folder)
 
     def sample_bundle(self, engine: LocalEngine) -> Bundle:
         """What an item would start, for looking at before there is one."""

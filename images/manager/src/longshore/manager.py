@@ -14,8 +14,10 @@ from typing import Final
 
 from longshore import state
 from longshore.acknowledging import Acknowledger
+from longshore.control import Control, Mode
 from longshore.engines.base import Engine
 from longshore.ledger import Ledger, LedgerUnavailable
+from longshore.order import Line, Turns, line_of
 from longshore.patience import Postponed, backoff
 from longshore.plan import (
     Absences,
@@ -29,16 +31,19 @@ from longshore.plan import (
     Limits,
     Observed,
     Strike,
+    Verdict,
     count_absences,
+    judge,
     plan,
 )
 from longshore.queuefile import Queue
 from longshore.records import Records
+from longshore.scaling import Rule
 from longshore.source import Items
 from longshore.starting import Starter
 from longshore.state import Job, Jobs, State, record_of
 from longshore_kit.contract import ItemList
-from longshore_kit.errors import EngineError, EngineUnavailable, SourceUnavailable
+from longshore_kit.errors import EngineError, EngineUnavailable, SettingsError, SourceUnavailable
 from longshore_kit.logs import Logger
 
 LISTING_MAX_SECONDS: Final = 60.0
@@ -177,6 +182,10 @@ class Survey:
     """When the latest good listing was true."""
     troubles: tuple[str, ...] = ()
     """What could not be done for single Jobs."""
+    verdict: Verdict | None = None
+    """How many may live, and whether starting more makes sense; None before the first look."""
+    mode: Mode = Mode.RUNNING
+    """What a person has said."""
 
     @property
     def is_worked_through(self) -> bool:
@@ -210,8 +219,10 @@ class Manager:
         ledger: Ledger,
         pool: Executor,
         log: Logger,
+        control: Control,
         clock: Clock | None = None,
     ) -> None:
+        self._control: Final = control
         self._poller: Final = poller
         self._engine: Final = engine
         self._ledger: Final = ledger
@@ -224,6 +235,12 @@ class Manager:
         self._recorded_since: dict[str, float] = {}
         """Of finished Jobs that have a record beside them, by uid: since when both were seen."""
         self._counted = 0
+        self._turns: Final = self._limits.turns
+        self._line: Line | None = None
+        self._first_seen: dict[str, float] = {}
+        """When items came that were not there at this manager's first listing, as long as they are listed."""
+        self._listed: frozenset[str] | None = None
+        self._done_at: float | None = None
         self._seen: Jobs | None = None
         self._wake: Final = threading.Event()
         self._complaints: frozenset[str] = frozenset()
@@ -275,14 +292,19 @@ class Manager:
         jobs = self._engine.jobs()
         records = self._ledger.read()
         seen = self._poller.seen
-        observed = self._observe(seen.listing, jobs, records, under_way)
-        troubles += tuple(filter(None, (self._try(action, seen.listing) for action in plan(observed, self._limits))))
+        mode = self._control.mode()
+        observed = replace(self._observe(seen.listing, jobs, records, under_way), may_start=mode.may_start)
+        verdict = judge(observed, self._limits)
+        actions = plan(observed, self._limits, verdict)
+        troubles += tuple(filter(None, (self._try(action, seen.listing) for action in actions)))
         changes = () if self._seen is None else tuple(state.changes(self._seen, jobs))
         self._seen = jobs
         for job in changes:
             self._report(job)
+            if job.state is State.DONE:
+                self._done_at = max(self._done_at or 0.0, job.since)
         items, listed_at = (seen.listing.items, seen.listing.wall) if seen.listing else (None, None)
-        return Survey(items, jobs, records, changes, seen.error, observed.at, listed_at, troubles)
+        return Survey(items, jobs, records, changes, seen.error, observed.at, listed_at, troubles, verdict, mode)
 
     def _observe(self, listing: Listing | None, jobs: Jobs, records: Records, under_way: frozenset[str]) -> Observed:
         now = self._clock.wall()
@@ -298,6 +320,9 @@ class Manager:
             is_full=self._starter.is_full(now),
             acks=self._acks(listing, fresh),
             settled=self._settled(jobs, records, now),
+            first_seen=self._first_seen,
+            line=self._line,
+            done_at=self._done_at,
         )
         if fresh and fresh.number != self._counted:
             self._counted = fresh.number
@@ -305,8 +330,17 @@ class Manager:
             listed = frozenset(fresh.items.names)
             self._starter.forget(listed)
             self._acknowledger.forget(listed.union(jobs))
-            observed = replace(observed, absences=self._absences)
+            self._note_arrivals(listed, fresh.wall)
+            self._line = line_of(fresh.items.names, self._turns, self._first_seen)
+            observed = replace(observed, absences=self._absences, first_seen=self._first_seen, line=self._line)
         return observed
+
+    def _note_arrivals(self, listed: frozenset[str], at: float) -> None:
+        """What is new since the last listing has come since; of what the first one has, nobody knows when."""
+        known = {item: seen for item, seen in self._first_seen.items() if item in listed}
+        if self._listed is not None:
+            known |= dict.fromkeys(listed - self._listed - known.keys(), at)
+        self._first_seen, self._listed = known, listed
 
     def _acks(self, listing: Listing | None, fresh: Listing | None) -> Acks:
         if listing is None or not listing.wants_acks:
@@ -347,6 +381,7 @@ class Manager:
                     may_start=lambda: listing is not None and self._is_fresh(listing),
                     now=self._clock.wall,
                     on_end=self.wake,
+                    first_seen=self._first_seen.get(item),
                 )
             case Acknowledge(items):
                 self._acknowledger.tell(items, self.wake)
@@ -375,7 +410,7 @@ class Manager:
     def _try_tick(self, on_failure: Callable[[Exception], None]) -> Survey | None:
         try:
             survey = self.tick()
-        except (EngineError, LedgerUnavailable) as exc:
+        except (EngineError, LedgerUnavailable, SettingsError) as exc:
             self._complain("jobs not seen; nothing is started or deleted meanwhile", str(exc))
             on_failure(exc)
         except Exception as exc:  # noqa: BLE001 - the one place that catches what nobody expected: the queue must go on
@@ -416,8 +451,16 @@ def limits_of(queue: Queue) -> Limits:
     """The plan's numbers in the queue file."""
     scaling, keep = queue.spec.scaling, queue.spec.keep
     return Limits(
-        parallel_min=scaling.min,
-        parallel_max=scaling.max,
+        rule=Rule(
+            law=scaling.law,
+            minimum=scaling.min,
+            maximum=scaling.max,
+            drain_seconds=scaling.drain_seconds,
+            window=scaling.window,
+            tolerance=scaling.tolerance,
+        ),
+        turns=Turns(queue.spec.queue.order, queue.spec.queue.group_by),
+        breaker_failures=queue.spec.breaker.failures,
         keep_finished=keep.finished,
         keep_failed=keep.failed,
         ack_failed=queue.spec.retry.ack_failed,

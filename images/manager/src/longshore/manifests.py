@@ -6,6 +6,7 @@ files, which is its `Layout`. Why each field is what it is: docs/design.md §4.
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -32,6 +33,8 @@ PENDING_ANNOTATION: Final = "longshore.dev/pending-seconds"
 """How long its worker may take to start: the Job's own, so that a changed queue file leaves it as it is."""
 PAYLOAD_ANNOTATION: Final = "longshore.dev/payload"
 """On a Job whose item's data is in an object of its own: which, as Kind/name."""
+FIRST_SEEN_ANNOTATION: Final = "longshore.dev/first-seen"
+"""When the item was first seen in the list, in seconds since the epoch; not on a Job whose item was there before."""
 STAGES_ANNOTATION: Final = "longshore.dev/stages"
 """On the Job of a chain: the containers that do its work, in their order, with commas."""
 QUEUE_LABEL: Final = "longshore.dev/queue"
@@ -92,17 +95,29 @@ class Bundle:
         return str(self.job["metadata"]["annotations"][ITEM_ANNOTATION])
 
 
-def bundle_for(queue: Queue, item: Item, layout: Layout) -> Bundle:
+def bundle_for(queue: Queue, item: Item, layout: Layout, first_seen: float | None = None) -> Bundle:
     """
-    What starts the worker of `item`.
+    What starts the worker of `item`, which was first listed at `first_seen`.
 
     An item that can't be started (a reference to nothing, too much data) gets a Job that never runs and says why: a
     failed Job is the dead letter, also for an item that failed before its first attempt.
     """
     try:
-        return _bundle(queue, item, layout)
+        bundle = _bundle(queue, item, layout)
     except ItemRejected as exc:
-        return refused_bundle(queue, item.name, str(exc))
+        bundle = refused_bundle(queue, item.name, str(exc))
+    if first_seen is not None:
+        bundle.job["metadata"]["annotations"][FIRST_SEEN_ANNOTATION] = f"{first_seen:.3f}"
+    return bundle
+
+
+def first_seen_of(annotations: Mapping[str, str]) -> float | None:
+    """What `bundle_for` wrote; None where it is missing, or somebody wrote something else."""
+    try:
+        seen = float(annotations[FIRST_SEEN_ANNOTATION])
+    except (KeyError, ValueError):
+        return None
+    return seen if math.isfinite(seen) else None
 
 
 def refused_bundle(queue: Queue, item_name: str, reason: str) -> Bundle:

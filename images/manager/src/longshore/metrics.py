@@ -14,7 +14,6 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from longshore.manager import Survey
 from longshore.plan import Limits
-from longshore.scaling import Load, parallelism
 from longshore.state import Job, State
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -70,8 +69,7 @@ class Metrics:
         for state, number in counts.items():
             items.add_metric([state], number)
         yield items
-        load = Load(waiting=counts[State.WAITING], live=sum(counts[state] for state in _LIVE))
-        limit = parallelism(self._limits.parallel_min, self._limits.parallel_max, load)
+        limit = survey.verdict.decision.parallelism if survey.verdict else 0
         yield GaugeMetricFamily("longshore_parallelism_limit", "Jobs that may live now; 0 when idle.", value=limit)
         is_up = survey.items is not None and not survey.source_error
         yield GaugeMetricFamily("longshore_source_up", "Whether the source answered when last asked.", value=is_up)

@@ -7,11 +7,13 @@ memory come in as arguments.
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from heapq import nlargest
 from typing import Final, TypeAlias
 
+from longshore.breaker import Breaker, breaker_of
+from longshore.order import Line, Turns
 from longshore.records import Key, Records
-from longshore.scaling import Load, parallelism
+from longshore.scaling import Decision, History, Life, Rule, decide
 from longshore.state import Job, Jobs, State
 from longshore_kit.contract import ItemList
 
@@ -20,6 +22,7 @@ FORGET_SECONDS: Final = 600.0
 """A finished item is forgotten when it has been absent from so many good listings, and for so long."""
 SHRUNK_SECONDS: Final = 24 * 3600.0
 """A list that has shrunk by more than half at once is believed when it has stayed so for so long."""
+_SEEN_MOST: Final = 5000
 _ENTERED_WITH: Final = 20
 """One in so many of the Jobs that are kept is entered beyond those that must be: many are written as cheaply as one."""
 
@@ -31,8 +34,10 @@ _ENTERED_MAX: Final = 200
 class Limits:
     """The numbers of the queue file that the plan keeps to."""
 
-    parallel_min: int = 0
-    parallel_max: int = 1
+    rule: Rule = field(default_factory=Rule)
+    """How many workers may live."""
+    turns: Turns = field(default_factory=Turns)
+    breaker_failures: int = 20
     keep_finished: int = 1000
     """Jobs of done items kept; what is beyond lives on in the ledger."""
     keep_failed: int = 1000
@@ -96,6 +101,14 @@ class Observed:
     is_full: bool = False
     """There was no room for another Job a moment ago, whichever item it is for."""
     acks: Acks = Acks()
+    first_seen: Mapping[str, float] = field(default_factory=dict)
+    """When items came that were not listed when this manager first looked, in seconds since the epoch."""
+    line: Line | None = None
+    """The listing in the order of its turns; None: as it is listed."""
+    done_at: float | None = None
+    """When an item was last seen done; its Job may be gone."""
+    may_start: bool = True
+    """Whether items are started at all: a person may have said that they are not."""
     settled: frozenset[str] = frozenset()
     """Items whose records have been seen for so long that their finished Jobs need not stay beside them."""
 
@@ -145,7 +158,23 @@ class Strike:
 Action: TypeAlias = Create | Acknowledge | Enter | Drop | Forget | Strike
 
 
-def plan(observed: Observed, limits: Limits) -> list[Action]:
+@dataclass(frozen=True)
+class Verdict:
+    """What decides how many are started now."""
+
+    decision: Decision
+    breaker: Breaker
+
+
+def judge(observed: Observed, limits: Limits) -> Verdict:
+    """How many may live, and whether starting more makes sense."""
+    is_frozen = any(job.is_out_of_room for job in observed.jobs.values())
+    decision = decide(_history(observed, limits.rule), limits.rule, observed.at, is_frozen=is_frozen)
+    breaker = breaker_of(observed.jobs.values(), observed.at, limits.breaker_failures, observed.done_at)
+    return Verdict(decision, breaker)
+
+
+def plan(observed: Observed, limits: Limits, verdict: Verdict | None = None) -> list[Action]:
     """What to do now. The same observation gives the same actions, in the same order."""
     live, done, failed = _by_fate(observed.jobs)
     return [
@@ -153,7 +182,7 @@ def plan(observed: Observed, limits: Limits) -> list[Action]:
         *_forgets(observed),
         *_enters(observed, done, limits.keep_finished, is_told_of=True),
         *_enters(observed, failed, limits.keep_failed, is_told_of=limits.ack_failed),
-        *_creates(observed, limits, live),
+        *_creates(observed, verdict or judge(observed, limits), live),
     ]
 
 
@@ -204,16 +233,42 @@ def _by_fate(jobs: Jobs) -> tuple[int, list[Job], list[Job]]:
     return live, done, failed
 
 
-def _creates(observed: Observed, limits: Limits, live: int) -> Iterable[Create]:
-    if observed.items is None or observed.is_full:
+def _creates(observed: Observed, verdict: Verdict, live: int) -> Iterable[Create]:
+    if observed.items is None or observed.is_full or not observed.may_start:
         return []
-    live += sum(item not in observed.jobs for item in observed.under_way)
+    coming = sum(item not in observed.jobs for item in observed.under_way)
+    room = verdict.decision.parallelism - live - coming
+    if verdict.breaker.may_start is not None:
+        room = min(room, verdict.breaker.may_start - coming)
+    if room <= 0:
+        return []
     held = observed.under_way | observed.postponed
-    waiting = (name for name in waiting_items(observed.items, observed.jobs, observed.records) if name not in held)
-    # The law needs the number that waits, up to the limit; counting on would cost a pass over 100,000 names.
-    first = list(islice(waiting, max(0, limits.parallel_max - live)))
-    wanted = parallelism(limits.parallel_min, limits.parallel_max, Load(waiting=len(first), live=live))
-    return [Create(item) for item in first[: max(0, wanted - live)]]
+    line = observed.line or Line(observed.items.names)
+    at_work = (*(item for item, job in observed.jobs.items() if job.is_live), *observed.under_way)
+    jobs, records = observed.jobs, observed.records
+    first = line.first(room, lambda name: name in jobs or name in records or name in held, at_work)
+    return [Create(item) for item in first]
+
+
+def _history(observed: Observed, rule: Rule) -> History:
+    """The lives that the law looks at: those that live, and those that ended not long ago."""
+    since = observed.at - 2 * rule.window
+    lives = [_life(job) for job in observed.jobs.values() if job.is_live or job.since >= since]
+    if observed.items is None:
+        return History(lives)
+    waiting = sum(1 for _ in waiting_items(observed.items, observed.jobs, observed.records))
+    # Of a flood the latest say how fast it comes; all of it is counted as waiting.
+    seen = nlargest(_SEEN_MOST, (at for item, at in observed.first_seen.items() if _waits(item, observed)))
+    return History([*lives, *map(Life, seen)], unseen=waiting - len(seen))
+
+
+def _life(job: Job) -> Life:
+    finished = None if job.is_live else job.since
+    return Life(job.first_seen, job.created, finished, job.processing_seconds)
+
+
+def _waits(item: str, observed: Observed) -> bool:
+    return item not in observed.jobs and item not in observed.records
 
 
 def _acknowledges(observed: Observed, finished: list[Job]) -> Iterable[Acknowledge]:

@@ -16,6 +16,8 @@ from pydantic.alias_generators import to_camel
 
 from longshore import podtemplate
 from longshore.names import is_queue_name, queue_name_from
+from longshore.order import Order
+from longshore.scaling import Law
 from longshore.sources import Source, list_volume
 from longshore_kit import documents
 from longshore_kit.documents import Misfit, nearest
@@ -103,7 +105,14 @@ class Scaling(Model):
 
     min: int = Field(default=0, ge=0)
     max: int = Field(default=10, ge=1, le=10_000)
-    drain_seconds: float = Field(default=600, gt=0, description="How soon what waits should be worked off.")
+    law: Law = Field(default="staffing", description="How many that are: docs/scaling.md compares them.")
+    drain_seconds: float = Field(default=60, gt=0, description="How soon what waits should be worked off.")
+    window: float = Field(
+        default=300, ge=10, le=86_400, description="Seconds over which arrivals and times are averaged."
+    )
+    tolerance: float = Field(
+        default=0.1, ge=0, lt=1, description="The law book comes down only while one fewer would be so much below full."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -130,10 +139,32 @@ class Keep(Model):
     failed: int = Field(default=1000, ge=0)
 
 
-class QueueName(Model):
-    """What the queue is called."""
+class BreakerSettings(Model):
+    """When starting more makes no sense."""
 
+    failures: int = Field(
+        default=20, ge=0, description="So many distinct items in a row that fail stop starts, but for trials; 0: never."
+    )
+
+
+class QueueName(Model):
+    """What the queue is called, and whose turn it is."""
+
+    order: Order = Field(default="listed", description="Which of the items that wait comes next.")
+    group_by: str = Field(
+        default="",
+        description="A regular expression on names: what its first group matches is a group, and groups take turns.",
+    )
     name: str = Field(default="", description="A DNS label; default: the Helm release's name, or the folder's.")
+
+    @field_validator("group_by")
+    @classmethod
+    def _expression(cls, group_by: str) -> str:
+        try:
+            re.compile(group_by)
+        except re.error as exc:
+            raise ValueError(f"is no regular expression: {exc}") from exc
+        return group_by
 
     @field_validator("name")
     @classmethod
@@ -155,6 +186,7 @@ class QueueFile(Model):
     scaling: Scaling = Scaling()
     retry: Retry = Retry()
     keep: Keep = Keep()
+    breaker: BreakerSettings = BreakerSettings()
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> Self:

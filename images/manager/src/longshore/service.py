@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from longshore.cluster_ledger import ClusterLedger
+from longshore.control import Control
 from longshore.engines.kubernetes import Api, KubernetesEngine, Recorder, Reference
 from longshore.ledger import Ledger
 from longshore.manager import Manager, SourcePoller, Survey, limits_of
@@ -84,11 +85,13 @@ def serve(settings: ManagerSettings) -> None:
     with WebServer(health.app, bound("HEALTH_PORT", settings.health_port, ""), _HEALTH_THREADS):
         engine = KubernetesEngine(api, queue.name, mounts=mounts_at_root(list(queue.spec.volumes)))
         recorder = Recorder(api, queue.name, _pod(settings))
+        ledger = ClusterLedger(api, queue.name)
         manager = manager_of(
             queue,
             settings.source_url,
             engine,
-            ClusterLedger(api, queue.name),
+            ledger,
+            ledger,
             starts_at_once=settings.starts_at_once,
         )
         stopping = stop_on_signals(manager.wake)
@@ -112,7 +115,7 @@ def _pod(settings: ManagerSettings) -> Reference | None:
 
 
 def manager_of(
-    queue: Queue, source_url: str, engine: KubernetesEngine, ledger: Ledger, *, starts_at_once: int
+    queue: Queue, source_url: str, engine: KubernetesEngine, ledger: Ledger, control: Control, *, starts_at_once: int
 ) -> Manager:
     """The manager of `queue`, whose ambassador answers at `source_url`."""
     log = get_logger("longshore.manager", queue=queue.name)
@@ -124,6 +127,7 @@ def manager_of(
         ledger=ledger,
         pool=ThreadPoolExecutor(starts_at_once, thread_name_prefix="start"),
         log=log,
+        control=control,
     )
 
 

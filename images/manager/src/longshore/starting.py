@@ -46,7 +46,13 @@ class Starter:
         self._postponed: dict[str, Postponed] = {}
 
     def start(
-        self, item: str, *, may_start: Callable[[], bool], now: Callable[[], float], on_end: Callable[[], None]
+        self,
+        item: str,
+        *,
+        may_start: Callable[[], bool],
+        now: Callable[[], float],
+        on_end: Callable[[], None],
+        first_seen: float | None = None,
     ) -> None:
         """
         Begin to start `item`; `on_end` is called when that has ended, well or not, in a thread of the pool.
@@ -58,7 +64,7 @@ class Starter:
 
         def work() -> None:
             try:
-                trouble = self._try(item, may_start)
+                trouble = self._try(item, may_start, first_seen)
                 with self._lock:
                     known = self._postponed.pop(item, None)
                     if isinstance(trouble, EngineFull | EngineUnavailable | LedgerUnavailable):
@@ -105,10 +111,10 @@ class Starter:
         with self._lock:
             return self._full
 
-    def _try(self, item: str, may_start: Callable[[], bool]) -> Exception | None:
+    def _try(self, item: str, may_start: Callable[[], bool], first_seen: float | None) -> Exception | None:
         """Start it: why that could not be done just now; None when it was, or need not be any more."""
         try:
-            self._start(item, may_start)
+            self._start(item, may_start, first_seen)
         except LongshoreError as exc:
             return exc
         except Exception as exc:  # noqa: BLE001 - see below
@@ -117,9 +123,10 @@ class Starter:
             return exc
         return None
 
-    def _start(self, item_name: str, may_start: Callable[[], bool]) -> None:
+    def _start(self, item_name: str, may_start: Callable[[], bool], first_seen: float | None) -> None:
         item = self._items.get_item(item_name)
-        bundle = bundle_for(self._queue, item, self._engine.layout(job_name(self._queue.name, item_name)))
+        layout = self._engine.layout(job_name(self._queue.name, item_name))
+        bundle = bundle_for(self._queue, item, layout, first_seen)
         with self._ledger.steady() as records:
             if item_name not in records and may_start() and (refusal := self._create(bundle)):
                 # What the engine can't honour fails the item: a dead letter like any other.

@@ -49,6 +49,10 @@ class Job:
     """What each stage of the last attempt took, by its name, in their order; of those that have ended."""
     deleting: bool = False
     """It is being deleted; its name is taken until its worker is gone."""
+    first_seen: float | None = None
+    """When its item was first seen in the list; None: it was there before anybody looked, or nobody has said."""
+    is_out_of_room: bool = False
+    """Its worker waits for room on the machines: nothing is wrong with it, and more of them would wait too."""
 
     @property
     def told_reason(self) -> str:

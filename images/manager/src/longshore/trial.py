@@ -216,7 +216,8 @@ def try_one(settings: ManagerSettings, say: Say) -> bool:
     try:
         clear(engine, changed)
         with _ambassador(OneItem(item)) as url:
-            manager = manager_of(queue, url, engine, ClusterLedger(api, queue.name), starts_at_once=1)
+            ledger = ClusterLedger(api, queue.name)
+            manager = manager_of(queue, url, engine, ledger, ledger, starts_at_once=1)
             went_well, words = _go_through(queue, item, manager, say)
     except EngineError as exc:
         went_well, words = False, f"one item did not go through: {safe(str(exc))}"

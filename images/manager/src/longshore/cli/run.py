@@ -110,6 +110,7 @@ class _Run:
                 ledger=self.local.ledger(),
                 pool=pool,
                 log=self.log,
+                control=self.local.control(),
             )
 
             def on_stop() -> None:

@@ -50,6 +50,7 @@ from longshore.manifests import (
     Bundle,
     Layout,
     Manifest,
+    first_seen_of,
 )
 from longshore.state import Job, Jobs, State
 from longshore_kit.errors import EngineError, EngineUnavailable, ManifestRefused
@@ -492,6 +493,7 @@ def _job_of(folder: Path) -> Job:
         stage=status.stage,
         stage_seconds=tuple(status.stage_seconds.items()),
         deleting=(folder / DELETING).exists(),
+        first_seen=first_seen_of(annotations),
     )
 
 

@@ -25,6 +25,7 @@ from longshore.manifests import (
     REFUSED_ANNOTATION,
     STAGES_ANNOTATION,
     Manifest,
+    first_seen_of,
 )
 from longshore.names import job_name
 from longshore.state import Job, State
@@ -394,6 +395,7 @@ def job_of(family: Family, rans: Sequence[Ran]) -> Job:
         stage=outcome.stage,
         stage_seconds=tuple(outcome.stage_seconds.items()),
         deleting=family.is_deleting,
+        first_seen=first_seen_of(family.record.labels),
     )
     if family.refused is not None or family.damage:
         return replace(new, state=State.FAILED, attempt=0, reason=family.damage or family.refused or "")

@@ -13,7 +13,13 @@ from typing import Final, Self, TypeVar
 
 import msgspec
 
-from longshore.manifests import ITEM_ANNOTATION, PENDING_ANNOTATION, REFUSED_ANNOTATION, STAGES_ANNOTATION
+from longshore.manifests import (
+    ITEM_ANNOTATION,
+    PENDING_ANNOTATION,
+    REFUSED_ANNOTATION,
+    STAGES_ANNOTATION,
+    first_seen_of,
+)
 from longshore.podtemplate import CONTAINER
 from longshore.state import Job, State
 from longshore_kit.contract import NO_RETRY
@@ -25,6 +31,8 @@ STAGE_ANNOTATION: Final = "longshore.dev/stage"
 STAGE_SECONDS_ANNOTATION: Final = "longshore.dev/stage-seconds"
 """On a finished Job, so that it says everything itself when its pods are gone."""
 _REASON_MAX: Final = 4096
+_NO_ROOM: Final = "Unschedulable: "
+"""What a scheduler says of a pod that fits on no node."""
 Number = TypeVar("Number", int, float)
 CONTROLLER_PAUSE: Final = timedelta(minutes=6)
 """Between two attempts the Job controller waits 10 s, doubled each time, and so long at most."""
@@ -279,6 +287,8 @@ def job_of(job: JobObject, pods: Sequence[PodObject], refusal: str = "") -> Job:
         stage=kept.get(STAGE_ANNOTATION) or (worker.stage(pods[-1]) if pods else ""),
         stage_seconds=_stage_seconds(kept) or (worker.seconds(pods[-1]) if pods and worker.is_chain else ()),
         deleting=job.metadata.deletion_timestamp is not None,
+        first_seen=first_seen_of(kept),
+        is_out_of_room=state is State.STARTING and reason.startswith(_NO_ROOM),
     )
 
 

@@ -1,0 +1,110 @@
+"""Whether starting more makes sense: it does not while nothing that is started can run, or all that runs fails. Pure.
+
+Read from Jobs alone. Open, one trial at a time goes on probing, ever more seldom; the first that goes well closes it.
+And before it can know: no more may be starting at once than have been seen to start, and a few.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Final
+
+from longshore.state import Job, State
+from longshore_kit.contract import NO_RETRY
+
+UNSTARTED_MOST: Final = 5
+"""So many distinct items in a row whose worker could not even run open it."""
+STARTING_MOST: Final = 5
+"""So many may be starting at once before one was seen to run; as many more as ran in the last minute."""
+STARTED_SECONDS: Final = 60.0
+PROBE_SECONDS: Final = 10.0
+PROBE_SECONDS_MOST: Final = 300.0
+_DOUBLINGS: Final = 10
+_CAN_NOT_RUN: Final = frozenset({126, 127, 128})
+"""What a shell, or a container runtime, says of a program that is not there or can't be run."""
+
+
+@dataclass(frozen=True)
+class Breaker:
+    """Whether it is open, and what may be started."""
+
+    is_open: bool = False
+    reason: str = ""
+    """Why it is open: what the last one failed with."""
+    failures: int = 0
+    """Distinct items in a row that failed, or can't start, up to now."""
+    since: float | None = None
+    """When the first of them did."""
+    may_start: int | None = None
+    """How many more Jobs may be made now; None: it limits nothing."""
+    next_probe: float | None = None
+    """While it is open: when the next trial may begin, in seconds since the epoch."""
+
+    def sentence(self) -> str:
+        """What it says, for people."""
+        if not self.is_open:
+            return "closed"
+        return f"open: {self.failures} items in a row failed, the last with: {self.reason}"
+
+
+def breaker_of(jobs: Iterable[Job], now: float, most_failures: int, done_at: float | None = None) -> Breaker:
+    """
+    What Jobs say.
+
+    `most_failures`: distinct items in a row that fail at all, before it opens; 0: never for that. `done_at`: when an
+    item was last seen done, whose Job may be gone by now.
+    """
+    bad, starting, ran, probing, last_done = [], 0, 0, 0, done_at or 0.0
+    for job in jobs:
+        if job.deleting:
+            continue
+        if job.state is State.DONE:
+            last_done = max(last_done, job.since)
+            ran += now - job.since <= STARTED_SECONDS
+        elif job.state is State.RUNNING:
+            ran += now - job.since <= STARTED_SECONDS
+            probing += 1
+        elif is_stuck(job) or (job.state is State.FAILED and job.exit_code not in NO_RETRY):
+            # What refuses its item says nothing of the others.
+            bad.append(job)
+        elif job.state is State.STARTING:
+            starting += 1
+            probing += 1
+    in_a_row = sorted((job for job in bad if job.since > last_done), key=lambda job: (job.since, job.name))
+    unstarted = _last_that(in_a_row)
+    allowed = max(0, STARTING_MOST + ran - starting)
+    if 0 < most_failures <= len(in_a_row):
+        counted, limit = in_a_row, most_failures
+    elif len(unstarted) >= UNSTARTED_MOST:
+        counted, limit = unstarted, UNSTARTED_MOST
+    else:
+        return Breaker(failures=len(in_a_row), may_start=allowed)
+    pause = min(PROBE_SECONDS_MOST, PROBE_SECONDS * 2.0 ** min(_DOUBLINGS, len(counted) - limit))
+    next_probe = max(job.created for job in counted) + pause
+    return Breaker(
+        is_open=True,
+        reason=counted[-1].told_reason,
+        failures=len(counted),
+        since=counted[0].since,
+        may_start=int(not probing and now >= next_probe),
+        next_probe=next_probe,
+    )
+
+
+def is_stuck(job: Job) -> bool:
+    """Whether its worker is kept from starting by something that waiting for room does not mend."""
+    if job.state is not State.STARTING or not job.reason or job.attempt > 0:
+        return False
+    return not job.is_out_of_room
+
+
+def could_not_run(job: Job) -> bool:
+    """Whether an item's worker never ran: an image, a Secret or a program that is not there."""
+    if is_stuck(job):
+        return True
+    return job.state is State.FAILED and (job.attempt == 0 or job.exit_code in _CAN_NOT_RUN)
+
+
+def _last_that(jobs: Sequence[Job]) -> list[Job]:
+    """The last ones in a row whose worker could not run."""
+    return list(takewhile(could_not_run, reversed(jobs)))[::-1]

@@ -1,0 +1,146 @@
+"""Whether starting more makes sense."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from longshore.breaker import Breaker, breaker_of, is_stuck
+from longshore.state import Job, State
+from support.queues import job_for
+
+NOW = 1000.0
+
+
+def failed(number: int, **fields: Any) -> Job:
+    """A Job that failed, a second after the one before."""
+    values = {"since": 900.0 + number, "created": 880.0 + number, "reason": "disk full", "attempt": 3, "exit_code": 1}
+    return job_for(f"f{number}", State.FAILED, **(values | fields))
+
+
+def stuck(number: int, **fields: Any) -> Job:
+    """A Job whose worker can't start."""
+    values = {"since": 900.0 + number, "created": 900.0 + number, "reason": "ErrImagePull: no such image"}
+    return job_for(f"s{number}", State.STARTING, **(values | fields))
+
+
+def done(number: int, since: float = 950.0) -> Job:
+    """A Job that went well."""
+    return job_for(f"d{number}", State.DONE, since=since)
+
+
+def breaker(*jobs: Job, most: int = 20, **keywords: Any) -> Breaker:
+    """What these say now."""
+    return breaker_of(jobs, NOW, most, **keywords)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "is_open", "failures"),
+    [
+        ([], False, 0),
+        ([stuck(number) for number in range(4)], False, 4),
+        ([stuck(number) for number in range(5)], True, 5),
+        # Given up before its first attempt; no such program; a shell that can't run it.
+        ([failed(number, attempt=0, exit_code=None) for number in range(5)], True, 5),
+        ([failed(number, exit_code=127) for number in range(5)], True, 5),
+        ([failed(number, exit_code=126) for number in range(5)], True, 5),
+        # Those that ran are counted by the queue's own number.
+        ([failed(number) for number in range(19)], False, 19),
+        ([failed(number) for number in range(20)], True, 20),
+        # One that went well in between ends the row.
+        ([*(failed(number) for number in range(20)), done(0, since=919.5)], False, 0),
+        ([*(stuck(number) for number in range(5)), done(0, since=901.5)], False, 3),
+        # Who refuses the item says nothing of the others, and neither does want of room.
+        ([failed(number, exit_code=65) for number in range(50)], False, 0),
+        ([stuck(number, reason="Unschedulable: no room", is_out_of_room=True) for number in range(9)], False, 0),
+        # One that failed and is tried again has run.
+        ([stuck(number, attempt=1, reason="disk full") for number in range(9)], False, 0),
+        ([stuck(number, deleting=True) for number in range(9)], False, 0),
+    ],
+)
+def test_it_opens_when_nothing_goes_well_any_more(jobs: list[Job], is_open: bool, failures: int) -> None:
+    """Distinct items in a row, up to now."""
+    found = breaker(*jobs)
+
+    assert (found.is_open, found.failures) == (is_open, failures)
+
+
+def test_it_says_why_and_since_when() -> None:
+    """In the words of the last one."""
+    found = breaker(*(stuck(number) for number in range(5)), stuck(5, reason="ErrImagePull: denied"))
+
+    assert found.sentence() == "open: 6 items in a row failed, the last with: ErrImagePull: denied"
+    assert (found.since, breaker().sentence()) == (900.0, "closed")
+
+
+def test_a_queue_may_do_without() -> None:
+    """Zero: it opens for workers that can't run alone."""
+    jobs = [failed(number) for number in range(500)]
+
+    assert (breaker(*jobs, most=0).is_open, breaker(*jobs, most=500).is_open) == (False, True)
+
+
+def test_what_was_done_and_is_gone_counts_too() -> None:
+    """Its Job may have become a record: what failed before is no row any more."""
+    jobs = [failed(number) for number in range(20)]
+
+    assert (breaker(*jobs).is_open, breaker(*jobs, done_at=919.5).is_open) == (True, False)
+
+
+def test_open_one_trial_at_a_time_goes_on_ever_more_seldom() -> None:
+    """The first after ten seconds, then twice as long each time; none while one is under way."""
+    jobs = [stuck(number, created=900.0) for number in range(5)]
+    times = [
+        breaker(*jobs[:5], *(stuck(5 + more, created=900.0) for more in range(number))).next_probe
+        for number in range(7)
+    ]
+    under_way = job_for("trial", State.STARTING, since=999.0)
+
+    assert times == [910, 920, 940, 980, 1060, 1200, 1200]
+    assert breaker_of(jobs, 909.0, 20).may_start == 0
+    assert breaker_of(jobs, 910.0, 20).may_start == 1
+    assert breaker_of([*jobs, under_way], 910.0, 20).may_start == 0
+
+
+def test_a_trial_that_goes_well_closes_it() -> None:
+    """By itself."""
+    assert breaker(*(stuck(number) for number in range(5)), done(0)).is_open is False
+
+
+@pytest.mark.parametrize(
+    ("jobs", "may_start"),
+    [
+        ([], 5),
+        ([job_for(str(number), State.STARTING) for number in range(3)], 2),
+        ([job_for(str(number), State.STARTING) for number in range(9)], 0),
+        ([job_for("a", State.RUNNING, since=990.0), done(0, since=999.0), done(1, since=100.0)], 7),
+    ],
+)
+def test_no_more_are_starting_than_were_seen_to_start(jobs: list[Job], may_start: int) -> None:
+    """And five: a broken image costs a handful of Jobs, a good one doubles them every few seconds."""
+    assert breaker(*jobs).may_start == may_start
+
+
+JOBS = st.builds(
+    job_for,
+    st.text("abc", min_size=1, max_size=5),
+    st.sampled_from([State.STARTING, State.RUNNING, State.DONE, State.FAILED]),
+    since=st.floats(0, 2000),
+    created=st.floats(0, 2000),
+    reason=st.sampled_from(["", "ErrImagePull: x"]),
+    attempt=st.integers(0, 3),
+    exit_code=st.sampled_from([None, 0, 1, 65, 127]),
+)
+
+
+@given(jobs=st.lists(JOBS, max_size=40), most=st.integers(0, 30))
+def test_it_is_never_stuck_open(jobs: list[Job], most: int) -> None:
+    """Whatever the Jobs look like: it is closed, or a trial runs, or one is allowed in the end."""
+    found = breaker_of(jobs, NOW, most)
+    later = breaker_of(jobs, NOW + 10_000, most)
+    on_the_way = [job for job in jobs if job.state in {State.STARTING, State.RUNNING} and not is_stuck(job)]
+
+    assert found.may_start is not None
+    assert found.may_start >= 0
+    assert not later.is_open or later.may_start == 1 or on_the_way
