@@ -212,11 +212,12 @@ spec:
 {{- $source := dict -}}
 {{- range $key, $value := .Values.source }}{{ if not (kindIs "invalid" $value) }}{{ $_ := set $source $key $value }}{{ end }}{{ end -}}
 {{- toYaml (dict
-  "queue" (dict "name" (include "longshore.queue" .))
+  "queue" (mergeOverwrite (deepCopy .Values.queue) (dict "name" (include "longshore.queue" .)))
   "volumes" (include "longshore.volumes" . | fromJson)
   "source" $source
   "worker" $worker
   "scaling" .Values.scaling
+  "breaker" .Values.breaker
   "retry" .Values.retry
   "keep" .Values.keep
 ) -}}
