@@ -1,5 +1,6 @@
 """Queues on this machine, run by the `longshore` command."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,8 @@ def local(tmp_path: Path) -> Iterator[LocalRun]:
     yield run
     left = [one for one in psutil.process_iter() if _is_of(one, str(tmp_path))]
     for process in left:
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     psutil.wait_procs(left)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longshore.breaker import Breaker, breaker_of, is_stuck
+from longshore.breaker import Breaker, breaker_of, could_not_run
 from longshore.state import Job, State
 from support.queues import job_for
 
@@ -21,7 +21,12 @@ def failed(number: int, **fields: Any) -> Job:
 
 def stuck(number: int, **fields: Any) -> Job:
     """A Job whose worker can't start."""
-    values = {"since": 900.0 + number, "created": 900.0 + number, "reason": "ErrImagePull: no such image"}
+    values = {
+        "since": 900.0 + number,
+        "created": 900.0 + number,
+        "reason": "ErrImagePull: no such image",
+        "can_not_start": True,
+    }
     return job_for(f"s{number}", State.STARTING, **(values | fields))
 
 
@@ -53,9 +58,18 @@ def breaker(*jobs: Job, most: int = 20, **keywords: Any) -> Breaker:
         ([*(stuck(number) for number in range(5)), done(0, since=901.5)], False, 3),
         # Who refuses the item says nothing of the others, and neither does want of room.
         ([failed(number, exit_code=65) for number in range(50)], False, 0),
-        ([stuck(number, reason="Unschedulable: no room", is_out_of_room=True) for number in range(9)], False, 0),
+        (
+            [
+                stuck(number, reason="Unschedulable: no room", is_out_of_room=True, can_not_start=False)
+                for number in range(9)
+            ],
+            False,
+            0,
+        ),
         # One that failed and is tried again has run.
-        ([stuck(number, attempt=1, reason="disk full") for number in range(9)], False, 0),
+        ([stuck(number, attempt=1, reason="disk full", can_not_start=False) for number in range(9)], False, 0),
+        # Not so where its program is not there: that is seen before its last attempt.
+        ([stuck(number, attempt=1, exit_code=127, can_not_start=False) for number in range(5)], True, 5),
         ([stuck(number, deleting=True) for number in range(9)], False, 0),
     ],
 )
@@ -90,17 +104,18 @@ def test_what_was_done_and_is_gone_counts_too() -> None:
 
 def test_open_one_trial_at_a_time_goes_on_ever_more_seldom() -> None:
     """The first after ten seconds, then twice as long each time; none while one is under way."""
-    jobs = [stuck(number, created=900.0) for number in range(5)]
-    times = [
-        breaker(*jobs[:5], *(stuck(5 + more, created=900.0) for more in range(number))).next_probe
-        for number in range(7)
-    ]
+    # However many were started at once before it opened.
+    jobs = [stuck(number, created=900.0) for number in range(13)]
+    times: list[float] = []
+    for _ in range(7):
+        times.append(breaker(*jobs).next_probe or 0.0)
+        jobs.append(stuck(len(jobs), created=times[-1]))
     under_way = job_for("trial", State.STARTING, since=999.0)
 
-    assert times == [910, 920, 940, 980, 1060, 1200, 1200]
-    assert breaker_of(jobs, 909.0, 20).may_start == 0
-    assert breaker_of(jobs, 910.0, 20).may_start == 1
-    assert breaker_of([*jobs, under_way], 910.0, 20).may_start == 0
+    assert times == [910, 930, 970, 1050, 1210, 1510, 1810]
+    assert breaker_of(jobs[:13], 909.0, 20).may_start == 0
+    assert breaker_of(jobs[:13], 910.0, 20).may_start == 1
+    assert breaker_of([*jobs[:13], under_way], 910.0, 20).may_start == 0
 
 
 def test_a_trial_that_goes_well_closes_it() -> None:
@@ -128,7 +143,7 @@ JOBS = st.builds(
     st.sampled_from([State.STARTING, State.RUNNING, State.DONE, State.FAILED]),
     since=st.floats(0, 2000),
     created=st.floats(0, 2000),
-    reason=st.sampled_from(["", "ErrImagePull: x"]),
+    can_not_start=st.booleans(),
     attempt=st.integers(0, 3),
     exit_code=st.sampled_from([None, 0, 1, 65, 127]),
 )
@@ -139,7 +154,7 @@ def test_it_is_never_stuck_open(jobs: list[Job], most: int) -> None:
     """Whatever the Jobs look like: it is closed, or a trial runs, or one is allowed in the end."""
     found = breaker_of(jobs, NOW, most)
     later = breaker_of(jobs, NOW + 10_000, most)
-    on_the_way = [job for job in jobs if job.state in {State.STARTING, State.RUNNING} and not is_stuck(job)]
+    on_the_way = [job for job in jobs if job.state in {State.STARTING, State.RUNNING} and not could_not_run(job)]
 
     assert found.may_start is not None
     assert found.may_start >= 0

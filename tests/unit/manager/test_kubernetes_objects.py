@@ -201,13 +201,13 @@ def seen(state: State, since: float = 0, **parts: Any) -> Job:
         pytest.param(
             job(active=1),
             [pod("Pending", waiting("ErrImagePull", IMAGE_TROUBLE))],
-            seen(State.STARTING, 1, reason=f"ErrImagePull: {IMAGE_TROUBLE}"),
+            seen(State.STARTING, 1, reason=f"ErrImagePull: {IMAGE_TROUBLE}", can_not_start=True),
             id="no image",
         ),
         pytest.param(
             job(active=1),
             [pod("Pending", waiting("CreateContainerConfigError", 'secret "x" not found'))],
-            seen(State.STARTING, 1, reason='CreateContainerConfigError: secret "x" not found'),
+            seen(State.STARTING, 1, reason='CreateContainerConfigError: secret "x" not found', can_not_start=True),
             id="no Secret",
         ),
         pytest.param(
@@ -422,7 +422,7 @@ def seen(state: State, since: float = 0, **parts: Any) -> Job:
                     init=[container({"waiting": {"reason": "ImagePullBackOff", "message": "no such"}}, "fetch")],
                 )
             ],
-            seen(State.STARTING, 1, reason="ImagePullBackOff: no such"),
+            seen(State.STARTING, 1, reason="ImagePullBackOff: no such", can_not_start=True),
             id="an init container without image",
         ),
         pytest.param(
@@ -462,9 +462,10 @@ def test_what_a_job_and_its_pods_say(one: JobObject, pods: list[PodObject], expe
 
 def test_a_refusal_is_told_while_there_is_no_pod() -> None:
     """Quota or admission: only the Job's events say so."""
-    assert job_of(job(), [], "FailedCreate: exceeded quota") == seen(
-        State.STARTING, reason="FailedCreate: exceeded quota"
-    )
+    quota, rule = "FailedCreate: exceeded quota", "FailedCreate: admission webhook denied the request"
+
+    assert job_of(job(), [], quota) == seen(State.STARTING, reason=quota, is_out_of_room=True)
+    assert job_of(job(), [], rule) == seen(State.STARTING, reason=rule, can_not_start=True)
 
 
 @pytest.mark.parametrize(
@@ -688,6 +689,7 @@ def stage_running(name: str, second: int) -> Manifest:
                 reason="ErrImagePull: no such",
                 stage_seconds=(("multi-worker", 1.0),),
                 processing_seconds=1.0,
+                can_not_start=True,
             ),
             id="the adapter is done, and a stage has no image",
         ),

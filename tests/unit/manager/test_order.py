@@ -57,7 +57,14 @@ def test_who_has_the_fewest_at_work_comes_next() -> None:
     """What runs counts: a group that has four at work waits for the others to have as many."""
     line = line_of(("a/5", "a/6", "b/1", "b/2", "c/1"), Turns(group_by="^[^/]+"), {})
 
-    assert first(line, 4, live=("a/1", "a/2", "c/0")) == ["b/1", "b/2", "c/1", "a/5"]
+    assert first(line, 4, live=("a/1", "a/2", "c/0")) == ["b/1", "c/1", "b/2", "a/5"]
+
+
+def test_who_had_its_turn_the_longest_ago_comes_next() -> None:
+    """With one at a time there is nobody at work to compare."""
+    line = line_of(("a/1", "a/2", "b/1", "c/1"), Turns(group_by="^[^/]+"), {})
+
+    assert line.first(3, NOBODY.__contains__, (), {"a": 30.0, "b": 20.0}) == ["c/1", "b/1", "a/1"]
 
 
 @pytest.mark.parametrize(

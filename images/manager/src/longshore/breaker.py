@@ -6,7 +6,7 @@ And before it can know: no more may be starting at once than have been seen to s
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Final
 
 from longshore.state import Job, State
@@ -64,7 +64,7 @@ def breaker_of(jobs: Iterable[Job], now: float, most_failures: int, done_at: flo
         elif job.state is State.RUNNING:
             ran += now - job.since <= STARTED_SECONDS
             probing += 1
-        elif is_stuck(job) or (job.state is State.FAILED and job.exit_code not in NO_RETRY):
+        elif could_not_run(job) or (job.state is State.FAILED and job.exit_code not in NO_RETRY):
             # What refuses its item says nothing of the others.
             bad.append(job)
         elif job.state is State.STARTING:
@@ -74,13 +74,13 @@ def breaker_of(jobs: Iterable[Job], now: float, most_failures: int, done_at: flo
     unstarted = _last_that(in_a_row)
     allowed = max(0, STARTING_MOST + ran - starting)
     if 0 < most_failures <= len(in_a_row):
-        counted, limit = in_a_row, most_failures
+        counted = in_a_row
     elif len(unstarted) >= UNSTARTED_MOST:
-        counted, limit = unstarted, UNSTARTED_MOST
+        counted = unstarted
     else:
         return Breaker(failures=len(in_a_row), may_start=allowed)
-    pause = min(PROBE_SECONDS_MOST, PROBE_SECONDS * 2.0 ** min(_DOUBLINGS, len(counted) - limit))
-    next_probe = max(job.created for job in counted) + pause
+    made = sorted(job.created for job in counted)
+    next_probe = made[-1] + min(PROBE_SECONDS_MOST, PROBE_SECONDS * 2.0 ** min(_DOUBLINGS, _trials(made)))
     return Breaker(
         is_open=True,
         reason=counted[-1].told_reason,
@@ -91,20 +91,19 @@ def breaker_of(jobs: Iterable[Job], now: float, most_failures: int, done_at: flo
     )
 
 
-def is_stuck(job: Job) -> bool:
-    """Whether its worker is kept from starting by something that waiting for room does not mend."""
-    if job.state is not State.STARTING or not job.reason or job.attempt > 0:
-        return False
-    return not job.is_out_of_room
-
-
 def could_not_run(job: Job) -> bool:
     """Whether an item's worker never ran: an image, a Secret or a program that is not there."""
-    if is_stuck(job):
-        return True
+    if job.state is State.STARTING:
+        return job.can_not_start or job.exit_code in _CAN_NOT_RUN
     return job.state is State.FAILED and (job.attempt == 0 or job.exit_code in _CAN_NOT_RUN)
 
 
 def _last_that(jobs: Sequence[Job]) -> list[Job]:
     """The last ones in a row whose worker could not run."""
     return list(takewhile(could_not_run, reversed(jobs)))[::-1]
+
+
+def _trials(made: Sequence[float]) -> int:
+    """How many of the last ones were trials: made so long after the one before, and not with it."""
+    gaps = (later - earlier for earlier, later in pairwise(made))
+    return sum(1 for _ in takewhile(lambda gap: gap >= PROBE_SECONDS, reversed(list(gaps))))

@@ -17,7 +17,11 @@ class Line:
     """Waiting items that come before it."""
     live: int
     limit: int | None
-    """Workers at most; None where it can't be seen."""
+    """Workers that may be at work now; None where it can't be seen."""
+    most: int | None = None
+    """Workers at most, `scaling.max`."""
+    held: str = ""
+    """What keeps all items from being started: the queue is paused, or nothing that is started can run."""
     no_manager: str = ""
     """That no manager works on the queue, and what to do about it; empty when one does."""
     trouble: str = ""
@@ -89,9 +93,14 @@ def explain_waiting(item: str, line: Line) -> str:
         return f"{safe(item)} is waiting: {safe(line.trouble).rstrip('.')}."
     if line.no_manager:
         return f"{safe(item)} is waiting: {line.no_manager}"
+    if line.held:
+        return f"{safe(item)} is waiting: {safe(line.held).rstrip('.')}."
     if line.limit is not None and line.live >= line.limit:
         place = f"{_count(line.ahead, 'item')} ahead of it" if line.ahead else "it is next"
-        return f"{safe(item)} is waiting: all {line.limit} workers are busy (scaling.max), {place}."
+        bound = (
+            "scaling.max" if line.most is None or line.limit >= line.most else f"for now; scaling.max is {line.most}"
+        )
+        return f"{safe(item)} is waiting: all {line.limit} workers are busy ({bound}), {place}."
     return f"{safe(item)} is waiting: it is about to be started."
 
 

@@ -240,7 +240,10 @@ class Manager:
         self._first_seen: dict[str, float] = {}
         """When items came that were not there at this manager's first listing, as long as they are listed."""
         self._listed: frozenset[str] | None = None
+        self._last_started: dict[str, float] | None = None
+        """By the group; None before the first look, which has it from the Jobs."""
         self._done_at: float | None = None
+        self._said: tuple[Mode, bool, int] | None = None
         self._seen: Jobs | None = None
         self._wake: Final = threading.Event()
         self._complaints: frozenset[str] = frozenset()
@@ -295,6 +298,7 @@ class Manager:
         mode = self._control.mode()
         observed = replace(self._observe(seen.listing, jobs, records, under_way), may_start=mode.may_start)
         verdict = judge(observed, self._limits)
+        self._report_verdict(verdict, mode)
         actions = plan(observed, self._limits, verdict)
         troubles += tuple(filter(None, (self._try(action, seen.listing) for action in actions)))
         changes = () if self._seen is None else tuple(state.changes(self._seen, jobs))
@@ -322,6 +326,7 @@ class Manager:
             settled=self._settled(jobs, records, now),
             first_seen=self._first_seen,
             line=self._line,
+            last_started=self._turns_taken(jobs),
             done_at=self._done_at,
         )
         if fresh and fresh.number != self._counted:
@@ -334,6 +339,17 @@ class Manager:
             self._line = line_of(fresh.items.names, self._turns, self._first_seen)
             observed = replace(observed, absences=self._absences, first_seen=self._first_seen, line=self._line)
         return observed
+
+    def _turns_taken(self, jobs: Jobs) -> Mapping[str, float]:
+        """When each group had its last turn."""
+        if not self._turns.group_by:
+            return {}
+        if self._last_started is None:
+            self._last_started = {}
+            for job in jobs.values():
+                group = self._turns.group_of(job.item)
+                self._last_started[group] = max(job.created, self._last_started.get(group, 0.0))
+        return self._last_started
 
     def _note_arrivals(self, listed: frozenset[str], at: float) -> None:
         """What is new since the last listing has come since; of what the first one has, nobody knows when."""
@@ -376,6 +392,8 @@ class Manager:
     def _apply(self, action: Action, listing: Listing | None) -> None:
         match action:
             case Create(item):
+                if self._last_started is not None:
+                    self._last_started[self._turns.group_of(item)] = self._clock.wall()
                 self._starter.start(
                     item,
                     may_start=lambda: listing is not None and self._is_fresh(listing),
@@ -432,6 +450,22 @@ class Manager:
         self._log.error(event, reason=reason)
         return True
 
+    def _report_verdict(self, verdict: Verdict, mode: Mode) -> None:
+        """Log what was decided, when it is another than before."""
+        breaker, decision = verdict.breaker, verdict.decision
+        before, self._said = self._said, (mode, breaker.is_open, decision.parallelism)
+        if before is None or mode is not before[0]:
+            (self._log.info if before is None or mode.may_start else self._log.warning)("queue is " + mode)
+        if breaker.is_open is not (before is not None and before[1]):
+            if breaker.is_open:
+                self._log.warning(
+                    "breaker opened; one trial at a time", failures=breaker.failures, reason=breaker.reason
+                )
+            else:
+                self._log.info("breaker closed")
+        if before is None or decision.parallelism != before[2]:
+            self._log.info("parallelism decided", parallelism=decision.parallelism, why=decision.sentence())
+
     def _report(self, job: Job) -> None:
         log = self._log.bind(item=job.item, job=job.name)
         match job.state:
@@ -445,6 +479,11 @@ class Manager:
                 log.info("item starting")
             case _:
                 log.info(f"item {job.state}", attempt=job.attempt)
+
+
+def judged(survey: Survey, queue: Queue, at: float) -> Verdict:
+    """What a manager would decide on what was seen; arrivals that only it has seen are unknown to anybody else."""
+    return judge(Observed(survey.items, survey.jobs, survey.records, Absences(), at), limits_of(queue))
 
 
 def limits_of(queue: Queue) -> Limits:

@@ -3,6 +3,7 @@
 A line is made once for each listing; asking it for the next few costs a pass over what is before them.
 """
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -45,10 +46,22 @@ class Line:
         """Those that are not held, in order, as if there were no groups."""
         return (name for name in self.names if not is_held(name))
 
-    def first(self, count: int, is_held: Callable[[str], bool], live: Iterable[str]) -> list[str]:
+    def group_of(self, name: str) -> str:
+        """The group of an item, listed or not."""
+        return (self.groups or {}).get(name) or self.turns.group_of(name)
+
+    def first(
+        self,
+        count: int,
+        is_held: Callable[[str], bool],
+        live: Iterable[str],
+        last_started: Mapping[str, float] | None = None,
+    ) -> list[str]:
         """
         The next `count` that are not held. With groups, the one that has the fewest of `live`, names of items at work,
-        comes next, and its own order counts within it.
+        comes next, then the one that had its last turn the longest ago; its own order counts within it.
+
+        `last_started`: when an item of a group was started last, by the group; in seconds since the epoch.
         """
         waiting = self.waiting(is_held)
         if self.groups is None:
@@ -59,9 +72,8 @@ class Line:
                 lane.append(name)
         at_work: dict[str, int] = defaultdict(int)
         for name in live:
-            # What is at work may have left the list.
-            at_work[self.groups.get(name) or self.turns.group_of(name)] += 1
-        return list(_in_turns(lanes, at_work, count))
+            at_work[self.group_of(name)] += 1
+        return list(_in_turns(lanes, at_work, last_started or {}, count))
 
 
 def line_of(names: Sequence[str], turns: Turns, first_seen: Mapping[str, float]) -> Line:
@@ -79,16 +91,18 @@ def line_of(names: Sequence[str], turns: Turns, first_seen: Mapping[str, float])
     return Line(ordered, {name: turns.group_of(name) for name in names} if turns.group_by else None, turns)
 
 
-def _in_turns(lanes: Mapping[str, list[str]], at_work: Mapping[str, int], count: int) -> Iterator[str]:
-    # Among groups with as many at work, the one whose first item is the nearest in the line.
-    heap = [(at_work.get(group, 0), place, 0, group) for place, group in enumerate(lanes)]
+def _in_turns(
+    lanes: Mapping[str, list[str]], at_work: Mapping[str, int], last_started: Mapping[str, float], count: int
+) -> Iterator[str]:
+    # Among groups that never had a turn, the one whose first item is the nearest in the line.
+    heap = [(at_work.get(group, 0), last_started.get(group, 0.0), place, 0, group) for place, group in enumerate(lanes)]
     heapify(heap)
     while heap and count > 0:
-        busy, place, at, group = heap[0]
+        busy, _, place, at, group = heap[0]
         yield lanes[group][at]
         count -= 1
         if at + 1 < len(lanes[group]):
-            heapreplace(heap, (busy + 1, place, at + 1, group))
+            heapreplace(heap, (busy + 1, math.inf, place, at + 1, group))
         else:
             heappop(heap)
 

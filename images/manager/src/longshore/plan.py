@@ -105,6 +105,8 @@ class Observed:
     """When items came that were not listed when this manager first looked, in seconds since the epoch."""
     line: Line | None = None
     """The listing in the order of its turns; None: as it is listed."""
+    last_started: Mapping[str, float] = field(default_factory=dict)
+    """When an item of a group was started last, by the group; only where there are groups."""
     done_at: float | None = None
     """When an item was last seen done; its Job may be gone."""
     may_start: bool = True
@@ -246,7 +248,9 @@ def _creates(observed: Observed, verdict: Verdict, live: int) -> Iterable[Create
     line = observed.line or Line(observed.items.names)
     at_work = (*(item for item, job in observed.jobs.items() if job.is_live), *observed.under_way)
     jobs, records = observed.jobs, observed.records
-    first = line.first(room, lambda name: name in jobs or name in records or name in held, at_work)
+    first = line.first(
+        room, lambda name: name in jobs or name in records or name in held, at_work, observed.last_started
+    )
     return [Create(item) for item in first]
 
 

@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from longshore import __version__
-from longshore.cli import look, mend
+from longshore.cli import look, mend, steer
 from longshore.cli.common import EXIT_CODES, KUBECTL, program
 from longshore.cli.conform import conform_app
 from longshore.cli.doctor import doctor
 from longshore.cli.run import run
+from longshore.cli.status import status
 
 
 def _print_version(value: bool) -> None:
@@ -40,7 +41,9 @@ def make_app() -> typer.Typer:
     is_plugin = program() == KUBECTL  # what is about a file of this machine is not kubectl's
     if not is_plugin:
         app.command(epilog=EXIT_CODES)(run)
-    for command in (look.ls, look.explain, look.logs, look.dead, mend.retry, mend.rerun, doctor, look.manifest):
+    looking = (status, look.ls, look.explain, look.logs, look.dead)
+    steering = (mend.retry, mend.rerun, steer.pause, steer.resume, steer.drain)
+    for command in (*looking, *steering, doctor, look.manifest):
         app.command()(command)
     if not is_plugin:
         app.command()(look.schema)

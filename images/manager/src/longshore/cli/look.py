@@ -13,15 +13,14 @@ import yaml
 
 from longshore.cli.common import Exit, complain, misuse, told_to_people
 from longshore.cli.place import FileWord, ItemWord, Place, Where, placed
+from longshore.cli.status import held_back, records_of, survey_of
 from longshore.cli.table import print_table, rows_of, write
 from longshore.explain import Line, explain_job, explain_record, explain_waiting, safe
-from longshore.ledger import LedgerUnavailable
-from longshore.manager import Survey
+from longshore.manager import Survey, judged
 from longshore.manifests import bundle_for
 from longshore.names import job_name
 from longshore.plan import waiting_items
 from longshore.queuefile import json_schema
-from longshore.records import Records
 from longshore.source import Items
 from longshore.state import State
 from longshore_kit.documents import nearest
@@ -189,7 +188,7 @@ def _list(where: Where, file: str | None, only: list[State], output: ListOutput)
         if more:
             raise typer.BadParameter(f"unexpected: {' '.join(more)}", param_hint="FILE")
         with place:
-            rows = [row for row in rows_of(_survey(place)) if not only or row.state in only]
+            rows = [row for row in rows_of(survey_of(place)) if not only or row.state in only]
     match output:
         case ListOutput.JSON:
             write(json.dumps([row.as_json() for row in rows], ensure_ascii=False, indent=1))
@@ -197,26 +196,6 @@ def _list(where: Where, file: str | None, only: list[State], output: ListOutput)
             sys.stdout.writelines(f"{safe(row.item)}\n" for row in rows)
         case _:
             print_table(rows, wide=output is ListOutput.WIDE)
-
-
-def _survey(place: Place) -> Survey:
-    jobs = place.engine.jobs()
-    try:
-        with place.source() as source:
-            items = source.list_items()
-    except SourceUnavailable as exc:
-        complain(f"the source is unavailable, so what waits is not known: {exc}")
-        items = None
-    return Survey(items, jobs, _records(place))
-
-
-def _records(place: Place) -> Records:
-    """What the ledger says; who may not read it still sees the Jobs."""
-    try:
-        return place.ledger().read()
-    except LedgerUnavailable as exc:
-        complain(f"the ledger can't be read, so what has no Job any more is not shown: {exc}")
-        return Records()
 
 
 def _expect_stage(place: Place, stage: str) -> None:
@@ -237,7 +216,7 @@ def _explanation(place: Place, item: str) -> tuple[str, str]:
     jobs = place.engine.jobs()
     if job := jobs.get(item):
         return explain_job(job, now, retry, place.no_worker()), ""
-    if record := _records(place).get(item):
+    if record := records_of(place).get(item):
         return explain_record(record, now, retry), ""
     try:
         with place.source() as source:
@@ -250,15 +229,10 @@ def _explanation(place: Place, item: str) -> tuple[str, str]:
 
 
 def _explain_waiting(place: Place, item: str, source: Items) -> tuple[str, str]:
-    survey = Survey(source.list_items(), place.engine.jobs(), _records(place))
+    survey = Survey(source.list_items(), place.engine.jobs(), records_of(place))
     names = survey.items.names if survey.items else ()
     if item in names and survey.items:
-        waiting = waiting_items(survey.items, survey.jobs, survey.records)
-        ahead = sum(1 for _ in takewhile(lambda name: name != item, waiting))
-        live = sum(one.is_live for one in survey.jobs.values())
-        limit = place.queue.spec.scaling.max if place.queue else None
-        line = Line(ahead, live, limit, no_manager=place.no_manager(), trouble=place.why_not_started(item, source))
-        return explain_waiting(item, line), ""
+        return explain_waiting(item, _line(place, item, survey, source)), ""
     near = difflib.get_close_matches(item, list(dict.fromkeys([*names, *survey.jobs, *survey.records.named])), n=3)
     hint = f"; did you mean {' or '.join(safe(name) for name in near)}?" if near else ""
     try:
@@ -266,3 +240,21 @@ def _explain_waiting(place: Place, item: str, source: Items) -> tuple[str, str]:
     except (ItemNotFound, SourceUnavailable) as exc:
         return "", f"{safe(str(exc))}{hint}"
     return "", f"{safe(item)} is not listed yet: it may still be settling{hint}"
+
+
+def _line(place: Place, item: str, survey: Survey, source: Items) -> Line:
+    """Where a waiting item stands, as far as can be seen from here."""
+    waiting = waiting_items(survey.items, survey.jobs, survey.records) if survey.items else iter(())
+    ahead = sum(1 for _ in takewhile(lambda name: name != item, waiting))
+    live = sum(one.is_live for one in survey.jobs.values())
+    trouble = place.why_not_started(item, source)
+    verdict = judged(survey, place.queue, time.time()) if place.queue else None
+    return Line(
+        ahead,
+        live,
+        verdict.decision.parallelism if verdict else None,
+        most=place.queue.spec.scaling.max if place.queue else None,
+        held=held_back(place, verdict),
+        no_manager=place.no_manager(),
+        trouble=trouble,
+    )

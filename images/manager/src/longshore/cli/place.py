@@ -21,6 +21,7 @@ import typer
 from longshore import checkup
 from longshore.checkup import Finding
 from longshore.cli.common import KUBECTL, StateOption, VolumeOption, command_line, program
+from longshore.control import Control
 from longshore.engines.base import Engine
 from longshore.ledger import Ledger
 from longshore.local import LocalQueue, asked, open_queue
@@ -167,6 +168,10 @@ class Place(ABC):
         """Its records."""
 
     @abstractmethod
+    def control(self) -> Control:
+        """Whether it starts items, as a person has said."""
+
+    @abstractmethod
     def source(self) -> AbstractContextManager[Items]:
         """
         Its items, while this is held.
@@ -248,6 +253,10 @@ class Here(Place):
         """As `Place.ledger`."""
         return self._local.ledger()
 
+    def control(self) -> Control:
+        """As `Place.control`."""
+        return self._local.control()
+
     def source(self) -> AbstractContextManager[Items]:
         """As `Place.source`: through an ambassador of our own for the moment."""
         return asked(self._local, os.environ, get_logger("longshore.look"))
@@ -297,6 +306,10 @@ class InCluster(Place):
 
     def ledger(self) -> Ledger:
         """As `Place.ledger`."""
+        return self._found.ledger
+
+    def control(self) -> Control:
+        """As `Place.control`."""
         return self._found.ledger
 
     def source(self) -> AbstractContextManager[Items]:

@@ -22,6 +22,7 @@ from longshore.cli.common import (
 from longshore.cli.place import file_command, folders_of
 from longshore.cli.view import Ending, JsonView, LiveView, TextView, View, is_terminal
 from longshore.engines.base import LocalEngine
+from longshore.explain import safe
 from longshore.local import Ambassador, EngineKind, LocalQueue, Managing, open_queue
 from longshore.manager import Manager, SourcePoller, Survey
 from longshore.queuefile import load
@@ -95,6 +96,7 @@ class _Run:
         self.log = get_logger("longshore.run", queue=local.queue.name)
         self.ambassador = Ambassador(local, environ, self.log)
         self.survey = Survey(items=None)
+        self._held_back = ""
 
     def go(self, *, until_done: bool, again: str) -> Exit:
         done = threading.Event()
@@ -122,6 +124,7 @@ class _Run:
             def on_tick(survey: Survey) -> None:
                 self.survey = survey
                 self.view.show(survey)
+                self._say_what_holds_back(survey)
                 if self.ambassador.misuse or (until_done and survey.is_worked_through and not survey.source_error):
                     done.set()
 
@@ -136,6 +139,15 @@ class _Run:
                 pool.shutdown(wait=False, cancel_futures=True)
                 self.ambassador.stop()
         return self._end(interrupted=interrupted.is_set(), again=again)
+
+    def _say_what_holds_back(self, survey: Survey) -> None:
+        """Once each time, and when it is over."""
+        words = "" if survey.mode.may_start else f"the queue is {survey.mode}: nothing new is started"
+        if survey.verdict and survey.verdict.breaker.is_open and not words:
+            words = f"breaker {survey.verdict.breaker.sentence()}; one trial at a time goes on"
+        if words != self._held_back:
+            self.view.say(safe(words) or "starting items again")
+            self._held_back = words
 
     def _stop_workers(self, managing: Managing) -> None:
         jobs = [job for job in self.engine.jobs().values() if job.is_live]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from longshore.engines.docker.api import DockerApi
+from longshore.engines.docker.objects import PULLING
 from longshore_kit.errors import EngineError
 
 _PAUSE_SECONDS: Final = 10.0
@@ -45,7 +46,7 @@ class Images:
                 self._pulls[image] = known = self._begin(image, known)
         if known.error:
             return f"there is no image {image} on this machine, and it can't be pulled: {known.error}"
-        return f"image {image} is being pulled"
+        return f"image {image}{PULLING}"
 
     def _begin(self, image: str, before: _Pull | None) -> _Pull:
         thread = threading.Thread(target=self._run, args=(image,), name=f"pull {image}", daemon=True)

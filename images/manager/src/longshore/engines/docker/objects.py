@@ -43,6 +43,8 @@ OUTCOME_LABEL: Final = "longshore.dev/outcome"
 FACTS_LABEL: Final = "longshore.dev/facts"
 MANIFEST_FILE: Final = "manifest.json"
 LOGS: Final = "logs"
+PULLING: Final = " is being pulled"
+"""How it is told that nothing is wrong, and takes a while."""
 HALF_MADE: Final = ".new-"
 """In the name of what is not whole yet."""
 _LONG_AGO: Final = "0001-01-01"
@@ -423,7 +425,7 @@ def job_of(family: Family, rans: Sequence[Ran]) -> Job:
 
 def waiting(job: Job, why: str) -> Job:
     """A Job that has not started, with what keeps it from it."""
-    return replace(job, reason=why) if job.state is State.STARTING else job
+    return replace(job, reason=why, can_not_start=not why.endswith(PULLING)) if job.state is State.STARTING else job
 
 
 def seconds_of(text: str) -> float | None:

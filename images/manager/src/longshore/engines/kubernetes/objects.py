@@ -33,6 +33,7 @@ STAGE_SECONDS_ANNOTATION: Final = "longshore.dev/stage-seconds"
 _REASON_MAX: Final = 4096
 _NO_ROOM: Final = "Unschedulable: "
 """What a scheduler says of a pod that fits on no node."""
+_QUOTA: Final = "exceeded quota"
 Number = TypeVar("Number", int, float)
 CONTROLLER_PAUSE: Final = timedelta(minutes=6)
 """Between two attempts the Job controller waits 10 s, doubled each time, and so long at most."""
@@ -288,7 +289,8 @@ def job_of(job: JobObject, pods: Sequence[PodObject], refusal: str = "") -> Job:
         stage_seconds=_stage_seconds(kept) or (worker.seconds(pods[-1]) if pods and worker.is_chain else ()),
         deleting=job.metadata.deletion_timestamp is not None,
         first_seen=first_seen_of(kept),
-        is_out_of_room=state is State.STARTING and reason.startswith(_NO_ROOM),
+        is_out_of_room=state is State.STARTING and _is_out_of_room(reason, refusal),
+        can_not_start=state is State.STARTING and _can_not_start(pods, refusal),
     )
 
 
@@ -388,6 +390,19 @@ def _state(job: JobObject, pods: Sequence[PodObject], worker: _Worker, refusal: 
         return State.RUNNING, ended.started_at, ""
     at = ended.finished_at if ended and ended.finished_at else created
     return State.STARTING, at, refusal or _last_words(pods, worker)
+
+
+def _is_out_of_room(reason: str, refusal: str) -> bool:
+    return reason.startswith(_NO_ROOM) or _QUOTA in refusal
+
+
+def _can_not_start(pods: Sequence[PodObject], refusal: str) -> bool:
+    """Whether a pod is kept from starting, or from being made, by what waiting does not mend."""
+    live = [pod for pod in pods if not pod.has_ended]
+    if not live:
+        return bool(refusal) and _QUOTA not in refusal
+    why = why_waiting(live[-1])
+    return bool(why) and not why.startswith(_NO_ROOM)
 
 
 def why_waiting(pod: PodObject) -> str:

@@ -1,0 +1,199 @@
+"""`status`: a queue on one screen: how many where, what is decided and why, what runs, what failed last."""
+
+import enum
+import json
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from longshore.cli.common import complain, told_to_people
+from longshore.cli.place import FileWord, Place, Where, placed
+from longshore.cli.view import COLOURS
+from longshore.control import Mode
+from longshore.explain import duration, safe
+from longshore.ledger import LedgerUnavailable
+from longshore.manager import Survey, judged
+from longshore.plan import Verdict
+from longshore.records import Records
+from longshore.state import Job, State
+from longshore_kit.errors import EngineError, SettingsError, SourceUnavailable
+from longshore_kit.logs import configure
+
+_ROWS: Final = 10
+_LAST: Final = 5
+_WATCH_SECONDS: Final = 2.0
+
+
+class StatusOutput(enum.StrEnum):
+    """How `status` writes."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@placed
+def status(
+    file: FileWord = None,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again every two seconds, until Ctrl-C.")] = False,
+    output: Annotated[StatusOutput, typer.Option("--output", "-o", help="json: everything, as one object.")] = (
+        StatusOutput.TEXT
+    ),
+    where: Where,
+) -> None:
+    """
+    Show a queue on one screen: numbers, what limits it, what runs and what failed last.
+
+    Exit codes: 0 shown · 1 the cluster does not answer · 2 misuse · 130 interrupted.
+    """
+    configure("auto", level="ERROR")
+    with told_to_people():
+        place, _ = where.open(file)
+        with place:
+            if output is StatusOutput.JSON:
+                typer.echo(json.dumps(_look(place).as_json(), ensure_ascii=False, indent=1))
+                return
+            console = Console(highlight=False)
+            if not watch:
+                console.print(_look(place).text(console.width), soft_wrap=True)
+                return
+            with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
+                while True:
+                    live.update(_look(place).text(console.width), refresh=True)
+                    time.sleep(_WATCH_SECONDS)  # the pause that is asked for; Ctrl-C ends it
+
+
+@dataclass(frozen=True)
+class Status:
+    """What there is to say of a queue, at one moment. Times are seconds since the epoch."""
+
+    queue: str
+    at: float
+    mode: str
+    no_manager: str
+    survey: Survey
+    verdict: Verdict | None
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        verdict = self.verdict
+        return {
+            "queue": self.queue,
+            "mode": self.mode,
+            "manager": self.no_manager or "running",
+            "items": {str(state): number for state, number in self.survey.counts().items()},
+            "source": {"available": self.survey.items is not None},
+            "scaling": None
+            if verdict is None
+            else {
+                "parallelism": verdict.decision.parallelism,
+                "law": verdict.decision.rule.law,
+                "sentence": verdict.decision.sentence(),
+            },
+            "breaker": None
+            if verdict is None
+            else {"open": verdict.breaker.is_open, "sentence": verdict.breaker.sentence()},
+            "running": [_as_json(job) for job in self._running()],
+            "failed": [_as_json(job) for job in self._failed()],
+        }
+
+    def text(self, width: int) -> Text:
+        """For people, in lines of this width."""
+        counts = self.survey.counts()
+        head = Text(f"{self.queue}: ")
+        for state in State:
+            head.append(f"{counts[state]} {state}  ", COLOURS[state])
+        lines = [head, *(Text(line) for line in self._sentences())]
+        if running := self._running()[:_ROWS]:
+            lines += [Text(), *(_line(job, f"{_at(job)}for {duration(self.at - job.since)}", width) for job in running)]
+            if (more := len(self._running()) - len(running)) > 0:
+                lines.append(Text(f"and {more} more"))
+        if failed := self._failed()[:_LAST]:
+            lines += [Text(), *(_line(job, " ".join(job.told_reason.split()), width) for job in failed)]
+        return Text("\n").join(lines)
+
+    def _sentences(self) -> list[str]:
+        told = []
+        if self.mode != Mode.RUNNING:
+            told.append(f"{self.mode}: nothing new is started")
+        if self.no_manager:
+            told.append(self.no_manager)
+        if self.survey.items is None:
+            told.append("what waits is not known: the source does not answer")
+        if self.verdict:
+            told.append(self.verdict.decision.sentence())
+            if self.verdict.breaker.is_open:
+                told.append(f"breaker {self.verdict.breaker.sentence()}")
+        return [safe(one) for one in told]
+
+    def _running(self) -> list[Job]:
+        return sorted((job for job in self.survey.jobs.values() if job.is_live), key=lambda job: job.since)
+
+    def _failed(self) -> list[Job]:
+        failed = (job for job in self.survey.jobs.values() if job.state is State.FAILED)
+        return sorted(failed, key=lambda job: job.since, reverse=True)
+
+
+def held_back(place: Place, verdict: Verdict | None) -> str:
+    """What keeps all items of a queue from being started, and what to do about it; empty: nothing."""
+    try:
+        mode = place.control().mode()
+    except (EngineError, SettingsError, LedgerUnavailable) as exc:
+        return str(exc)
+    if not mode.may_start:
+        return f"the queue is {mode}; to go on: {place.command('resume')}"
+    if verdict and verdict.breaker.is_open and not verdict.breaker.may_start:
+        return f"nothing more is started but for trials, since {verdict.breaker.sentence().removeprefix('open: ')}"
+    return ""
+
+
+def _look(place: Place) -> Status:
+    survey, now = survey_of(place), time.time()
+    verdict = judged(survey, place.queue, now) if place.queue else None
+    try:
+        mode = str(place.control().mode())
+    except (EngineError, SettingsError, LedgerUnavailable) as exc:
+        mode = f"not known ({exc})"
+    return Status(place.name, now, mode, place.no_manager(), survey, verdict)
+
+
+def _as_json(job: Job) -> dict[str, Any]:
+    told = {"item": job.item, "state": job.state, "since": job.since, "attempt": job.attempt, "job": job.name}
+    return {**told, "stage": job.stage, "reason": job.told_reason}
+
+
+def _at(job: Job) -> str:
+    return f"stage {job.stage}, " if job.stage else ""
+
+
+def _line(job: Job, words: str, width: int) -> Text:
+    line = Text(f"{job.state:8}  {safe(job.item)}  {safe(words)}")
+    line.stylize(COLOURS[job.state], 0, len(job.state))
+    line.truncate(max(width, 20), overflow="ellipsis")
+    return line
+
+
+def survey_of(place: Place) -> Survey:
+    """What is there now, by a look of our own; what can't be seen is told on stderr."""
+    jobs = place.engine.jobs()
+    try:
+        with place.source() as source:
+            items = source.list_items()
+    except SourceUnavailable as exc:
+        complain(f"the source is unavailable, so what waits is not known: {exc}")
+        items = None
+    return Survey(items, jobs, records_of(place))
+
+
+def records_of(place: Place) -> Records:
+    """What the ledger says; who may not read it still sees the Jobs."""
+    try:
+        return place.ledger().read()
+    except LedgerUnavailable as exc:
+        complain(f"the ledger can't be read, so what has no Job any more is not shown: {exc}")
+        return Records()

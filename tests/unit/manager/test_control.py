@@ -1,0 +1,32 @@
+"""Whether a queue starts items, as a person has said."""
+
+from pathlib import Path
+
+import pytest
+
+from longshore.control import FileControl, Mode
+from longshore_kit.errors import SettingsError
+
+
+def test_a_queue_runs_until_somebody_says_otherwise(tmp_path: Path) -> None:
+    """And again when it is resumed; every other look sees it at once."""
+    control, other = FileControl(tmp_path), FileControl(tmp_path)
+    seen = [other.mode()]
+    for mode in (Mode.PAUSED, Mode.DRAINING, Mode.RUNNING, Mode.RUNNING):
+        control.set_mode(mode)
+        seen.append(other.mode())
+
+    assert seen == [Mode.RUNNING, Mode.PAUSED, Mode.DRAINING, Mode.RUNNING, Mode.RUNNING]
+    assert [mode.may_start for mode in Mode] == [True, False, False]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_nobody_can_read_starts_nothing(tmp_path: Path) -> None:
+    """It is told with what it may be: a queue that was to stand still must not go on."""
+    (tmp_path / "mode").write_text("stop!")
+
+    with pytest.raises(SettingsError) as told:
+        FileControl(tmp_path).mode()
+
+    words = "says 'stop!', and may say running, paused, draining: resume the queue to begin anew"
+    assert str(told.value) == f"{tmp_path / 'mode'} {words}"
