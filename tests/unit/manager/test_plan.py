@@ -32,7 +32,7 @@ from longshore.state import Job, Record, State
 from longshore_kit.contract import ItemList
 from support.queues import job_for, jobs_of, listing_of
 
-LIMITS = Limits(rule=Rule(maximum=3), keep_finished=2, keep_failed=2)
+LIMITS = Limits(rule=Rule("fixed", maximum=3), keep_finished=2, keep_failed=2)
 GONE = Absence(since=0.0, listings=FORGET_LISTINGS)
 STATES = st.sampled_from([State.STARTING, State.RUNNING, State.DONE, State.FAILED])
 
@@ -94,7 +94,7 @@ def test_invariant_5_live_jobs_never_exceed_the_limit(states: list[State], waiti
     items = listing_of(*(job.item for job in jobs), *(f"w{index}" for index in range(waiting)))
     live = sum(job.is_live for job in jobs)
 
-    observed, limits = observed_with(*jobs, items=items), Limits(rule=Rule(maximum=limit))
+    observed, limits = observed_with(*jobs, items=items), Limits(rule=Rule("fixed", maximum=limit))
     created = [action for action in plan(observed, limits) if isinstance(action, Create)]
     may_start = judge(observed, limits).breaker.may_start
 
