@@ -1,0 +1,1 @@
+"""The status page: what a manager sees, for people and as JSON. docs/status-page.md describes all of it."""

@@ -1,0 +1,438 @@
+"""A survey → what the page shows: counts, rows, the decision, the source. Pure; every value can be JSON.
+
+Owns which items are shown in which order, a page at a time, and why one waits. Names are given twice: as they are, to
+ask for, and as `label`, in which nothing is left that a page, a terminal or a log would obey or hide.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final, Protocol
+
+from longshore.explain import Line, explain_job, explain_record, explain_waiting, safe
+from longshore.manager import LISTING_MAX_SECONDS, Survey
+from longshore.patience import Postponed
+from longshore.plan import Limits
+from longshore.scaling import Load, parallelism
+from longshore.state import Job, Record, State
+from longshore.web.history import Series
+
+PAGE_ROWS: Final = 50
+"""Items on one page of a list."""
+FIRST_ROWS: Final = 10
+"""Running and failed ones that are shown without being asked for."""
+LOG_LINES: Final = 20
+"""The last ones of what a worker wrote."""
+_LINE_MOST: Final = 2_000
+_REASON_MOST: Final = 400
+_LIVE: Final = (State.RUNNING, State.STARTING)
+_ORDER: Final = (State.RUNNING, State.STARTING, State.FAILED, State.WAITING, State.DONE)
+"""What a person looks for first."""
+# Colours and cursor movements, of a terminal that this is not. https://ecma-international.org/publications-and-standards/standards/ecma-48/
+_ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+
+
+class DecisionLoad(Protocol):
+    """What a decision was made on."""
+
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def live(self) -> int: ...
+    @property
+    def arrivals(self) -> float: ...
+    @property
+    def processing_seconds(self) -> float | None: ...
+    @property
+    def place_seconds(self) -> float | None: ...
+
+
+class DecisionRule(Protocol):
+    """The numbers of the queue file that it keeps to."""
+
+    @property
+    def law(self) -> str: ...
+    @property
+    def minimum(self) -> int: ...
+    @property
+    def maximum(self) -> int: ...
+    @property
+    def drain_seconds(self) -> float: ...
+
+
+class DecisionSeen(Protocol):
+    """How many may live now, and why."""
+
+    @property
+    def parallelism(self) -> int: ...
+    @property
+    def load(self) -> DecisionLoad: ...
+    @property
+    def rule(self) -> DecisionRule: ...
+    @property
+    def offered(self) -> float | None: ...
+    def sentence(self) -> str:
+        """What was decided on what."""
+
+
+class BreakerSeen(Protocol):
+    """Whether starting more makes sense."""
+
+    @property
+    def is_open(self) -> bool: ...
+    @property
+    def since(self) -> float | None: ...
+    @property
+    def next_probe(self) -> float | None: ...
+    def sentence(self) -> str:
+        """What it says."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a survey may say beyond Jobs and items."""
+
+    decision: DecisionSeen | None = None
+    breaker: BreakerSeen | None = None
+    mode: str = "running"
+    """running, paused or draining."""
+
+    @classmethod
+    def of(cls, survey: Survey) -> "Extras":
+        """Those of a survey; a manager without them gives none."""
+        return cls(
+            getattr(survey, "decision", None), getattr(survey, "breaker", None), str(getattr(survey, "mode", "running"))
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One item in a list."""
+
+    name: str
+    label: str
+    """Its name, safe to show."""
+    state: State
+    since: float | None = None
+    """When it came into its state; None: not known."""
+    attempt: int = 0
+    attempts: int = 0
+    stage: str = ""
+    job: str = ""
+    worker: str = ""
+    """The pod, or what else runs it, where that is known."""
+    reason: str = ""
+    """The last line of why it is where it is, safe to show."""
+    work_seconds: float | None = None
+    """What its workers took, all attempts."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One page of a list of items."""
+
+    items: Sequence[Row]
+    page: int
+    pages: int
+    total: int
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """The source, as last asked."""
+
+    is_up: bool
+    error: str = ""
+    listed: int | None = None
+    """Items in the latest good listing; None before the first."""
+    listed_at: float | None = None
+    settling: int = 0
+    """Items that it holds back until they are whole."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The law's decision, and what it was made on."""
+
+    sentence: str
+    parallelism: int
+    minimum: int
+    maximum: int
+    waiting: int
+    live: int
+    law: str = "fixed"
+    arrivals_per_minute: float | None = None
+    work_seconds: float | None = None
+    place_seconds: float | None = None
+    offered: float | None = None
+    drain_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class BreakerState:
+    """Whether starting goes on."""
+
+    is_open: bool
+    sentence: str
+    since: float | None = None
+    next_probe: float | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """All that one refresh of the page needs but the lists."""
+
+    queue: str
+    version: str
+    now: float
+    looked_at: float | None
+    """When the manager last saw its Jobs; None: not yet."""
+    trouble: str
+    """Why it does not see them now; empty when it does."""
+    mode: str
+    counts: Mapping[str, int]
+    source: SourceState
+    scaling: Scaling
+    breaker: BreakerState | None
+    hold: str
+    """Why nothing is started at all just now; empty while things are."""
+    series: Series
+    running: Sequence[Row]
+    """The first that are at work, the longest first."""
+    failed: Sequence[Row]
+    """The latest that failed."""
+    actions: Sequence[str] = ()
+    """What may be asked for with the token: retry, pause, resume."""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """One item."""
+
+    row: Row
+    sentence: str
+    """What state, since when, why, and what to do."""
+    log: Sequence[str]
+    """The last lines that its worker wrote, safe to show."""
+    log_error: str = ""
+    """Why they can't be read just now."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the manager knows beside its survey."""
+
+    postponed: Mapping[str, Postponed] = field(default_factory=dict)
+    """Items that could not be started."""
+    fullness: Postponed | None = None
+    """Why none is started."""
+
+
+class Snapshot:
+    """One survey, looked at: each list is made when it is first asked for, and once."""
+
+    def __init__(self, survey: Survey, limits: Limits, workers: Mapping[str, str] | None = None) -> None:
+        self.survey: Final = survey
+        self.limits: Final = limits
+        self.extras: Final = Extras.of(survey)
+        self._workers: Final = workers or {}
+        self._ordered: Final[dict[State, Sequence[str]]] = {}
+
+    @cached_property
+    def counts(self) -> Mapping[str, int]:
+        """Items by state; those included of which nobody knows the name any more."""
+        counts = {str(state): len(names) for state, names in self._names.items()}
+        records, jobs = self.survey.records, self.survey.jobs
+        for state in (State.DONE, State.FAILED):
+            counts[state] = self._jobs_of[state] + records.count(state, jobs)
+        return counts
+
+    @cached_property
+    def _jobs_of(self) -> Mapping[State, int]:
+        return Counter(job.state for job in self.survey.jobs.values())
+
+    @cached_property
+    def _names(self) -> Mapping[State, list[str]]:
+        """Every item that has a name, in one pass, as there may be 100,000: in no order but the waiting ones'."""
+        jobs, records = self.survey.jobs, self.survey.records
+        found: dict[State, list[str]] = {state: [] for state in State}
+        for job in jobs.values():
+            found[job.state].append(job.item)
+        for item, record in records.named.items():
+            if item not in jobs:
+                found[record.state].append(item)
+        waiting, done = found[State.WAITING], found[State.DONE]
+        for name in dict.fromkeys(self.survey.items.names if self.survey.items else ()):
+            if name in jobs or name in records.named:
+                continue
+            (done if name in records else waiting).append(name)
+        return found
+
+    def of_state(self, state: State) -> Sequence[str]:
+        """Names of a state's items, in the order in which they are shown: those that wait in the source's."""
+        if state not in self._ordered:
+            names = self._names[state]
+            if state is not State.WAITING:
+                # What runs longest is looked for first; of what has ended, the latest.
+                names = sorted(names, key=self._since, reverse=state not in _LIVE)
+            self._ordered[state] = names
+        return self._ordered[state]
+
+    def rows(self, only: State | None = None, search: str = "", page: int = 1) -> Rows:
+        """A page of the items whose names contain `search`, whatever their case; a page beyond the last is the last."""
+        states = (only,) if only else _ORDER
+        wanted = search.casefold()
+        found = (
+            [name for state in states for name in self.of_state(state) if wanted in name.casefold()] if wanted else ()
+        )
+        total = len(found) if wanted else sum(len(self._names[state]) for state in states)
+        pages = max(1, -(-total // PAGE_ROWS))
+        page = min(max(1, page), pages)
+        first, last = (page - 1) * PAGE_ROWS, page * PAGE_ROWS
+        names = found[first:last] if wanted else self._slice(states, first, last)
+        return Rows([self.row(self._known(name)) for name in names], page, pages, total)
+
+    def row(self, one: str | Job | Record) -> Row:
+        """What is shown of an item."""
+        if isinstance(one, str):
+            return Row(one, safe(one), State.WAITING)
+        if isinstance(one, Record):
+            return Row(one.item, safe(one.item), one.state, since=one.at, reason=_last_line(one.reason))
+        return Row(
+            one.item,
+            safe(one.item),
+            one.state,
+            since=one.since,
+            attempt=one.attempt,
+            attempts=one.attempts,
+            stage=safe(one.stage),
+            job=one.name,
+            worker=safe(self._workers.get(one.uid, "")),
+            reason=f"{safe(one.at_stage)}{_last_line(one.reason)}",
+            work_seconds=round(one.processing_seconds, 3),
+        )
+
+    def find(self, item: str) -> str | Job | Record | None:
+        """The item of this name; None: there is none."""
+        found = self._known(item)
+        return None if found == item and not self.is_listed(item) else found
+
+    def is_listed(self, item: str) -> bool:
+        """Whether the latest good listing has it."""
+        return self.survey.items is not None and item in self.survey.items.names
+
+    def sentence(self, one: str | Job | Record, now: float, retry_command: str, told: Told) -> str:
+        """Where the item stands, since when, and why."""
+        if isinstance(one, Job):
+            return explain_job(one, now, retry_command)
+        if isinstance(one, Record):
+            return explain_record(one, now, retry_command)
+        live, waiting = sum(self._jobs_of[state] for state in _LIVE), self.of_state(State.WAITING)
+        ahead = waiting.index(one) if one in waiting else 0
+        trouble = self.hold(now, told) or self._postponed(one, now, told) or self._law(live, ahead)
+        return explain_waiting(one, Line(ahead, live, self.limits.parallel_max, trouble=trouble))
+
+    def hold(self, now: float, told: Told) -> str:
+        """Why nothing is started at all just now; empty while things are."""
+        if self.extras.mode != "running":
+            return f"the queue is {safe(self.extras.mode)}, and starts nothing until it is resumed"
+        if self.extras.breaker and self.extras.breaker.is_open:
+            return f"the breaker is {safe(self.extras.breaker.sentence())}"
+        if told.fullness:
+            return f"no Job can be made just now: {safe(told.fullness.reason)}"
+        listed_at = self.survey.listed_at
+        if self.survey.source_error and listed_at is not None and now - listed_at > LISTING_MAX_SECONDS:
+            return f"nothing is started while the source is unavailable: {safe(self.survey.source_error)}"
+        return ""
+
+    def source(self) -> SourceState:
+        """The source, as last asked."""
+        survey = self.survey
+        return SourceState(
+            is_up=survey.items is not None and not survey.source_error,
+            error=safe(survey.source_error),
+            listed=len(survey.items.names) if survey.items else None,
+            listed_at=survey.listed_at,
+            settling=survey.items.pending_count or 0 if survey.items else 0,
+        )
+
+    def scaling(self) -> Scaling:
+        """The law's decision; before there is one, the plan's own."""
+        waiting, live = self.counts[State.WAITING], sum(self.counts[state] for state in _LIVE)
+        if (decision := self.extras.decision) is None:
+            least, most = self.limits.parallel_min, self.limits.parallel_max
+            now = parallelism(least, most, Load(waiting=waiting, live=live))
+            sentence = f"{now} at once, of {most} at most (scaling.max): {waiting} waiting, {live} at work."
+            return Scaling(sentence, now, least, most, waiting, live)
+        load, rule = decision.load, decision.rule
+        return Scaling(
+            decision.sentence(),
+            decision.parallelism,
+            rule.minimum,
+            rule.maximum,
+            load.waiting,
+            load.live,
+            law=rule.law,
+            arrivals_per_minute=round(load.arrivals * 60, 3),
+            work_seconds=load.processing_seconds,
+            place_seconds=load.place_seconds,
+            offered=decision.offered,
+            drain_seconds=rule.drain_seconds,
+        )
+
+    def breaker(self) -> BreakerState | None:
+        """The breaker; None: there is none."""
+        if (seen := self.extras.breaker) is None:
+            return None
+        return BreakerState(seen.is_open, safe(seen.sentence()), seen.since, seen.next_probe)
+
+    def first(self, state: State) -> Sequence[Row]:
+        """The first of a state: what is shown without being asked for."""
+        return [self.row(self._known(name)) for name in self.of_state(state)[:FIRST_ROWS]]
+
+    def _known(self, name: str) -> str | Job | Record:
+        """What is known of an item; its name alone: only that."""
+        return self.survey.jobs.get(name) or self.survey.records.get(name) or name
+
+    def _since(self, name: str) -> float:
+        job = self.survey.jobs.get(name)
+        if job is not None:
+            return job.since
+        record = self.survey.records.named.get(name)
+        return record.at or 0.0 if record else 0.0
+
+    def _slice(self, states: Iterable[State], first: int, last: int) -> Iterator[str]:
+        for state in states:
+            number = len(self._names[state])
+            if first < number and last > 0:
+                yield from self.of_state(state)[max(0, first) : last]
+            first, last = first - number, last - number
+
+    def _postponed(self, item: str, now: float, told: Told) -> str:
+        known = told.postponed.get(item)
+        if known is None:
+            return ""
+        return f"it could not be started: {known.reason.rstrip('.')}; tried again in {max(0, known.until - now):.0f} s"
+
+    def _law(self, live: int, ahead: int) -> str:
+        decision = self.extras.decision
+        if decision is None or live < decision.parallelism or decision.parallelism >= self.limits.parallel_max:
+            return ""
+        place = f"{ahead} ahead of it" if ahead else "it is next"
+        return f"{decision.parallelism} are allowed at once now, and {live} are at work; {place}"
+
+
+def log_lines(text: str) -> Sequence[str]:
+    """The last lines of a worker's log, without a terminal's colours, and with nothing else that one would obey."""
+    lines = _ESCAPES.sub("", text).replace("\r\n", "\n").split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    # A progress bar draws over its own line: what was there last is what a person would have seen.
+    return [safe(line.rsplit("\r", 1)[-1].expandtabs())[:_LINE_MOST] for line in lines[-LOG_LINES:]]
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in _ESCAPES.sub("", text).splitlines() if line.strip()]
+    return safe(lines[-1].strip())[:_REASON_MOST] if lines else ""
