@@ -1,0 +1,28 @@
+"""The page's server: its socket and its threads. Loads the web server, so a command does it when it serves."""
+
+import logging
+from typing import Final
+
+from longshore.web.actions import Actions
+from longshore.web.app import StatusApp
+from longshore.web.board import Board
+from longshore.web.settings import StatusSettings
+from longshore_kit.ambassador.server import WebServer, bound
+
+THREADS: Final = 4
+"""A log that a slow API server is asked for must not hold up the others' refreshes."""
+
+
+def status_server(
+    board: Board, settings: StatusSettings, *, port: int, host: str, variable: str, actions: Actions | None = None
+) -> WebServer:
+    """
+    The page's server, to be entered; an empty `host` means all addresses.
+
+    Raises:
+        SettingsError: the port can't be had; the message names `variable`.
+    """
+    # "Task queue depth" says that a request waits a moment for a thread, which is what threads are bounded for.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    app = StatusApp(board, token=settings.token, actions=actions, names=settings.status_hosts)
+    return WebServer(app, bound(variable, port, host), THREADS)
