@@ -42,8 +42,9 @@ cluster-tools: ## Install what a cluster of its own needs: Debian, as root.
 	@dpkg -s $(CLUSTER_PACKAGES) >/dev/null 2>&1 || { apt-get -qq update && \
 	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $(CLUSTER_PACKAGES) >/dev/null; }
 
-# What the tests of sources run: a Redis, and Java with Maven for Kafka; the S3 server comes in a wheel.
-SERVER_PACKAGES := redis-server openjdk-17-jre-headless maven
+# What the tests of sources run: a Redis, and Java with Maven for Kafka; the S3 server comes in a wheel. And the browser
+# that looks at the status page.
+SERVER_PACKAGES := redis-server openjdk-17-jre-headless maven chromium
 
 .PHONY: test-servers
 test-servers: ## Install the servers that sources are tested on: Debian, as root.

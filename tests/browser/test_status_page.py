@@ -1,0 +1,293 @@
+"""The status page as a person uses it: looked at, clicked, typed into, at two widths, in light and dark."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from longshore.state import State
+from support import boards
+from support.boards import HOSTILE, NOW, job, survey
+
+PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
+PICTURE_BYTES_MOST = 150_000
+PHONE, DESK = 400, 1280
+SHOWN = {
+    "empty": survey,
+    "mixed": lambda: boards.mixed(decision=boards.decision(), breaker=boards.breaker(is_open=False)),
+    "busy": boards.busy,
+    "hostile": boards.hostile,
+}
+
+
+def opened(page: Page, url: str) -> None:
+    page.goto(url)
+    expect(page.locator("#counts b")).to_have_count(5)
+
+
+def tile(page: Page, state: str) -> str:
+    return page.get_by_role("button", name=re.compile(rf"^[\d,]+\s*{state}$")).locator("b").inner_text()
+
+
+def expect_complaint(page: Page, words: str) -> None:
+    """What the browser logs of a request that was refused, or not answered, is meant."""
+    page.expected_complaints = (words,)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [DESK, PHONE])
+@pytest.mark.parametrize("queue", SHOWN)
+def test_page_fits_its_window(page: Page, queue: str, width: int, theme: str, tmp_path: Path) -> None:
+    """Nothing sticks out sideways, whatever it shows; with PICTURES=true the docs' pictures are made anew."""
+    page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    page.set_viewport_size({"width": width, "height": 1150 if width == DESK else 900})
+    with boards.shown(SHOWN[queue]()) as shown:
+        opened(page, shown.url)
+        picture = tmp_path / "page.png"
+        page.screenshot(path=picture)
+        if queue == "busy" and os.environ.get("PICTURES") == "true":
+            Image.open(picture).quantize(128).save(PICTURES / f"status-{theme}-{width}.png", optimize=True)
+
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    assert (wide, ground) == (width, "rgb(246, 247, 249)" if theme == "light" else "rgb(18, 22, 28)")
+
+
+def test_pictures_of_the_docs_are_there_and_small() -> None:
+    """A clone stays small."""
+    sizes = [path.stat().st_size for path in PICTURES.glob("status-*.png")]
+
+    assert (len(sizes), [size for size in sizes if size >= PICTURE_BYTES_MOST]) == (4, [])
+
+
+def test_numbers_sentences_and_reasons_are_seen(page: Page) -> None:
+    """What the manager knows is on the page."""
+    with boards.shown(boards.mixed(decision=boards.decision(), breaker=boards.breaker(is_open=False))) as shown:
+        opened(page, shown.url)
+
+        assert [tile(page, state) for state in ("waiting", "starting", "running", "done", "failed")] == list("31242")
+        expect(page.locator("#decision")).to_have_text(boards.decision().sentence())
+        expect(page.locator("#inputs")).to_contain_text("staffing")
+        expect(page.locator("#source")).to_have_text("answers · 12 items listed 4.0 s ago")
+        expect(page.locator("#breaker")).to_have_text("closed · starting goes on")
+        running = page.locator("#running tbody tr").first
+        expect(running).to_contain_text("running 2/3")
+        expect(running).to_contain_text("12 min 34 s")
+        expect(running).to_contain_text("-x7k2p")
+        expect(page.locator("#failed tbody tr").first).to_contain_text("No space left on device")
+        expect(page.locator("#throughput-words")).to_have_text(
+            "In the last hour 4 done and 2 failed; at most 2 in a minute."
+        )
+
+
+def test_failed_item_is_opened_and_shows_the_end_of_its_log(page: Page) -> None:
+    """Why, and what it wrote last; a second click closes it."""
+    with boards.shown(boards.mixed()) as shown:
+        opened(page, shown.url)
+        item = page.locator("#failed").get_by_role("button", name="half.mp4")
+
+        item.click()
+
+        expect(item).to_have_attribute("aria-expanded", "true")
+        expect(page.locator("#failed .more p").first).to_contain_text("exit code 65: it is truncated")
+        expect(page.locator("#failed pre")).to_contain_text(
+            "Error writing trailer: No space left on device\n100 %\nbell \\x07"
+        )
+        item.click()
+        expect(page.locator("#failed .more")).to_have_count(0)
+
+
+def test_search_finds_names_and_says_why_one_waits(page: Page) -> None:
+    """Typed, with the state chosen, and the sentence of explain."""
+    with boards.shown(boards.mixed()) as shown:
+        opened(page, shown.url)
+
+        page.get_by_label("Name contains").fill("CAMERA-10")
+        expect(page.locator("#found")).to_have_text("3 items with “CAMERA-10” in the name")
+        page.get_by_label("State", exact=True).select_option("waiting")
+        page.locator("#found-items").get_by_role("button", name="camera-10/0002.mp4").click()
+
+        expect(page.locator("#found-items .more")).to_contain_text(
+            "camera-10/0002.mp4 is waiting: it is about to be started."
+        )
+        page.get_by_label("Name contains").fill("<script>")
+        expect(page.locator("#found-items .none")).to_have_text("No item is like that.")
+
+
+def test_tile_leads_to_its_items_and_pages_are_turned(page: Page) -> None:
+    """5,000 failed items are looked through without waiting."""
+    with boards.shown(boards.hostile()) as shown:
+        opened(page, shown.url)
+
+        page.get_by_role("button", name=re.compile("failed$")).first.click()
+        expect(page.locator("#found")).to_have_text("5,000 items")
+        page.get_by_role("button", name="Next").click()
+
+        expect(page.locator("#page")).to_have_text("Page 2 of 100")
+        expect(page.locator("#found-items tbody tr")).to_have_count(50)
+        page.get_by_role("button", name="Previous").click()
+        expect(page.locator("#page")).to_have_text("Page 1 of 100")
+        expect(page.get_by_role("button", name="Previous")).to_be_disabled()
+
+
+def test_hostile_names_reasons_and_logs_are_only_text(page: Page) -> None:
+    """No element is made of them, no script runs, no title changes, nothing is fetched."""
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url))
+    with boards.shown(boards.hostile(), token="secret") as shown:
+        opened(page, shown.url)
+        for place in range(len(HOSTILE)):
+            page.locator("#failed .open").nth(place).click()
+        expect(page.locator("#failed .more pre")).to_have_count(len(HOSTILE))
+
+        assert page.locator("img, #failed b, main script, iframe, a[href^='javascript']").count() == 0
+        assert page.title() == "thumbs: 5,000 failed, 3 running"
+        assert (
+            page.locator("#failed .open").nth(1).inner_text().startswith("line\\nbreak\\r\\nand \\x1b[31mred\\x1b[0m")
+        )
+        assert all(url.startswith(shown.url) or url == "data:," for url in fetched)
+        expect(page.locator("#notices")).to_contain_text("The source does not answer: connection refused: <img")
+        expect(page.locator("#notices")).to_contain_text("The breaker is open: 5 items in a row failed")
+
+
+def test_page_follows_the_queue_and_keeps_what_one_is_at(page: Page) -> None:
+    """New numbers come by themselves; focus, an opened item and what is being typed stay."""
+    with boards.shown(boards.mixed()) as shown:
+        opened(page, shown.url)
+        page.get_by_label("Name contains").fill("half")
+        page.locator("#failed").get_by_role("button", name="half.mp4").click()
+        page.locator("#failed").get_by_role("button", name="half.mp4").focus()
+
+        shown.board.note(survey(*boards.mixed().jobs.values(), job("newly.mp4", State.FAILED, since=NOW)))
+
+        expect(page.locator("#failed .open").first).to_have_text("newly.mp4", timeout=8000)
+        expect(page.locator("#failed .more pre")).to_be_visible()
+        assert tile(page, "failed") == "3"
+        assert page.evaluate("document.activeElement.textContent") == "half.mp4"
+        expect(page.get_by_label("Name contains")).to_have_value("half")
+        expect(page.locator("#found")).to_have_text("1 item with “half” in the name")
+
+
+def test_page_is_used_by_keyboard_alone(page: Page) -> None:
+    """From the top: the skip link, the search, an item opened with Enter."""
+    with boards.shown(boards.mixed()) as shown:
+        opened(page, shown.url)
+
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to the items"
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        page.keyboard.type("half")
+        expect(page.locator("#found")).to_contain_text("1 item")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+
+        expect(page.locator("#found-items .more")).to_contain_text("it is truncated")
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid"
+
+
+def test_page_is_told_to_screen_readers(page: Page) -> None:
+    """Landmarks, headings, named tables, plots with words, and what changes is announced."""
+    with boards.shown(boards.mixed()) as shown:
+        opened(page, shown.url)
+        page.set_viewport_size({"width": PHONE, "height": 900})
+
+        assert page.get_by_role("heading", level=1).inner_text() == "Longshore thumbs"
+        for name in ("Items that run, the longest first", "Items that failed, the latest first", "Items by name"):
+            heads = page.get_by_role("table", name=name).get_by_role("columnheader")
+            assert heads.all_inner_texts() == ["Item", "State", "For", "Pod or Job", "Why"]
+        assert page.get_by_role("search").count() == 1
+        assert page.get_by_role("main").count() == 1
+        for plot in page.get_by_role("img").all():
+            described = page.locator(f"#{plot.get_attribute('aria-describedby')}").inner_text()
+            assert described.startswith("In the last hour")
+        assert page.locator("[role=status][aria-live=polite]").count() == 3
+
+
+def test_plots_go_further_back(page: Page) -> None:
+    """Six hours, in steps of five minutes."""
+    with boards.shown(boards.busy()) as shown:
+        opened(page, shown.url)
+        page.get_by_label("6 h").check()
+
+        expect(page.locator("#throughput-words")).to_contain_text("In the last 6 hours")
+        expect(page.locator("#plots-heading ~ fieldset input").nth(1)).to_be_checked()
+        assert 50 < page.locator("#throughput g").count() <= 72
+
+
+def test_page_only_shows_without_a_token(page: Page) -> None:
+    """There is nothing to press."""
+    with boards.shown(boards.mixed()) as shown:
+        opened(page, shown.url)
+        page.locator("#failed .open").first.click()
+        expect(page.locator("#failed pre")).to_be_visible()
+
+        expect(page.get_by_label("Token")).to_be_hidden()
+        expect(page.get_by_role("button", name="Retry")).to_have_count(0)
+        expect(page.get_by_role("button", name="Pause")).to_have_count(0)
+
+
+def test_with_the_token_an_item_is_retried_and_the_queue_paused(page: Page) -> None:
+    """A wrong token changes nothing, and is said."""
+    expect_complaint(page, "401")
+    with boards.shown(boards.mixed(), token="secret") as shown:
+        opened(page, shown.url)
+        page.locator("#failed").get_by_role("button", name="half.mp4").click()
+        page.get_by_label("Token").fill("guess")
+        page.get_by_role("button", name="Retry").click()
+        expect(page.locator("#acted")).to_have_text("That is not the token: type it above.")
+        assert shown.did.retried == []
+
+        page.get_by_label("Token").fill("secret")
+        page.get_by_role("button", name="Retry").click()
+        expect(page.locator("#acted")).to_have_text("1 will be tried again.")
+        page.get_by_role("button", name="Pause").click()
+        expect(page.locator("#acted")).to_have_text("Paused: nothing more is started.")
+
+        assert (shown.did.retried, shown.did.mode) == (["half.mp4"], "paused")
+        shown.board.note(boards.mixed(mode="paused"))
+        expect(page.locator("#mode")).to_have_text("paused", timeout=8000)
+        page.get_by_role("button", name="Resume").click()
+        expect(page.locator("#acted")).to_have_text("Resumed.")
+
+
+def test_manager_that_ends_is_told_and_one_that_comes_back_is_shown(page: Page) -> None:
+    """What is on the page is then from before, and says so."""
+    expect_complaint(page, "Failed to load")
+    with boards.shown(boards.mixed()) as shown:
+        opened(page, shown.url)
+        port = int(shown.url.rpartition(":")[2])
+    expect(page.locator("#notices")).to_contain_text("The manager has not answered since", timeout=10_000)
+    expect(page.locator("#mode")).to_have_text("not answering")
+    assert tile(page, "done") == "4"
+
+    with boards.shown(boards.mixed(), port=port):
+        expect(page.locator("#notices")).to_be_empty(timeout=20_000)
+        expect(page.locator("#mode")).to_have_text("running")
+
+
+def test_fresh_manager_says_that_it_asks(page: Page) -> None:
+    """Before the first look nothing is claimed."""
+    with boards.shown(None) as shown:
+        opened(page, shown.url)
+
+        expect(page.locator("#source")).to_have_text("is being asked · has not been listed yet")
+        expect(page.locator("#seen")).to_have_text("not looked yet")
+        expect(page.locator("#found-items .none")).to_have_text("There are no items yet.")
+
+
+def test_trouble_with_jobs_is_told(page: Page) -> None:
+    """Numbers from before are shown with why there are no newer ones."""
+    with boards.shown(boards.mixed()) as shown:
+        opened(page, shown.url)
+        shown.board.note_failure(RuntimeError("the API server <b>does not</b> answer"))
+
+        expect(page.locator("#notices")).to_contain_text(
+            "its Jobs: the API server <b>does not</b> answer", timeout=8000
+        )
