@@ -9,6 +9,7 @@ import pytest
 from longshore.list_ambassador import ListSettings
 from longshore.queuefile import parse
 from longshore.service import ManagerSettings
+from longshore.web.settings import StatusSettings
 from longshore_ambassador_kafka.settings import KafkaSettings
 from longshore_ambassador_nfs.settings import NfsSettings
 from longshore_ambassador_redis.settings import RedisSettings
@@ -33,7 +34,7 @@ DOCUMENTED = [
     ("images/worker-ffmpeg/README.md", FfmpegSettings),
     ("images/worker-script/README.md", ScriptSettings),
 ]
-PARTS = {S3Settings, ListSettings}
+PARTS = {StatusSettings, S3Settings, ListSettings}
 """Settings that stand in the tables of others, or that only the manager's package sets."""
 READMES = sorted(
     path.relative_to(ROOT).as_posix()

@@ -5,10 +5,12 @@ under way, since every step of it can be done again. The queue file is the chart
 """
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -16,15 +18,20 @@ from typing import Any, Final
 from longshore.cluster_ledger import ClusterLedger
 from longshore.control import Control
 from longshore.engines.kubernetes import Api, KubernetesEngine, Recorder, Reference
+from longshore.explain import safe
 from longshore.ledger import Ledger
 from longshore.manager import Manager, SourcePoller, Survey, limits_of
 from longshore.manifests import mounts_at_root
 from longshore.metrics import CONTENT_TYPE, Metrics
 from longshore.queuefile import Queue, load
 from longshore.source import HttpSource
+from longshore.web.actions import Actions, Retry
+from longshore.web.board import Board, Inside
+from longshore.web.serving import status_server
+from longshore.web.settings import StatusSettings
 from longshore_kit.ambassador.server import WebServer, bound
 from longshore_kit.logs import LogFormat, LogLevel, configure, get_logger
-from longshore_kit.settings import Settings, log_format_setting, log_level_setting, setting
+from longshore_kit.settings import log_format_setting, log_level_setting, setting
 from longshore_kit.signals import stop_on_signals
 
 ALIVE_SECONDS: Final = 180.0
@@ -32,7 +39,7 @@ ALIVE_SECONDS: Final = 180.0
 _HEALTH_THREADS: Final = 2
 
 
-class ManagerSettings(Settings):
+class ManagerSettings(StatusSettings):
     """Settings of the manager's container."""
 
     queue_file: Path = setting(
@@ -61,6 +68,14 @@ class ManagerSettings(Settings):
         ge=0,
         le=65535,
     )
+    status_port: int = setting(
+        "Where the status page is served, on all addresses; it names items and shows what their workers wrote; "
+        "0: nowhere.",
+        unit="port",
+        default=0,
+        ge=0,
+        le=65535,
+    )
     trial_image: str = setting(
         "For `--try` alone: the image that its worker runs, which is this one; the chart says it.",
         unit="image reference",
@@ -86,26 +101,41 @@ def serve(settings: ManagerSettings) -> None:
         engine = KubernetesEngine(api, queue.name, mounts=mounts_at_root(list(queue.spec.volumes)))
         recorder = Recorder(api, queue.name, _pod(settings))
         ledger = ClusterLedger(api, queue.name)
-        manager = manager_of(
-            queue,
-            settings.source_url,
-            engine,
-            ledger,
-            ledger,
-            starts_at_once=settings.starts_at_once,
+        manager = manager_of(queue, settings.source_url, engine, ledger, ledger, starts_at_once=settings.starts_at_once)
+        inside = Inside(
+            log=engine.log,
+            workers=engine.last_pods,
+            troubles=manager.troubles,
+            fullness=manager.fullness,
+            retry_command=lambda item: (
+                f"kubectl longshore retry -q {queue.name} -n {api.namespace} -- {shlex.quote(safe(item))}"
+            ),
         )
+        board = Board(queue.name, limits_of(queue), version=version("longshore"), inside=inside)
         stopping = stop_on_signals(manager.wake)
         log.info("manager started", namespace=api.namespace, parallel_max=queue.spec.scaling.max)
 
         def seen(survey: Survey) -> None:
             health.note(survey)
+            board.note(survey)
             recorder.note(survey.changes, survey.source_error)
 
-        manager.run(stopping, seen, health.note_failure)
+        def failed(failure: Exception) -> None:
+            health.note_failure(failure)
+            board.note_failure(failure)
+
+        with _status_page(board, settings, Actions(retry=Retry(engine, ledger, manager.wake))):
+            manager.run(stopping, seen, failed)
     log.info("manager stopped")
     # Starts under way would be waited for; what is half made is made whole by the next manager.
     sys.stderr.flush()
     os._exit(0)
+
+
+def _status_page(board: Board, settings: ManagerSettings, actions: Actions) -> AbstractContextManager[object]:
+    if not settings.status_port:
+        return nullcontext()
+    return status_server(board, settings, port=settings.status_port, host="", variable="STATUS_PORT", actions=actions)
 
 
 def _pod(settings: ManagerSettings) -> Reference | None:

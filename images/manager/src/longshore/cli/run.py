@@ -4,8 +4,10 @@ import contextlib
 import enum
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Annotated, Final
 
 import typer
@@ -24,9 +26,12 @@ from longshore.cli.view import Ending, JsonView, LiveView, TextView, View, is_te
 from longshore.engines.base import LocalEngine
 from longshore.explain import safe
 from longshore.local import Ambassador, EngineKind, LocalQueue, Managing, open_queue
-from longshore.manager import Manager, SourcePoller, Survey
+from longshore.manager import Manager, SourcePoller, Survey, limits_of
 from longshore.queuefile import load
 from longshore.source import HttpSource
+from longshore.web.actions import Actions, Retry
+from longshore.web.board import Board, Inside
+from longshore.web.settings import StatusSettings
 from longshore_kit.logs import configure, get_logger
 from longshore_kit.signals import stop_on_signals
 
@@ -59,6 +64,13 @@ def run(
     ] = None,
     volume: VolumeOption = None,
     state: StateOption = None,
+    status_port: Annotated[
+        int,
+        typer.Option(
+            min=0, max=65535, metavar="PORT", help="Where the status page is, on this machine; 0: anywhere free."
+        ),
+    ] = 0,
+    no_status: Annotated[bool, typer.Option("--no-status", help="Serve no status page.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the manager's own log too.")] = False,
 ) -> None:
     """
@@ -67,6 +79,8 @@ def run(
     Starts its ambassador and a manager, and a worker per item. A live table in a terminal, a line per change elsewhere.
     Ctrl-C stops the workers too; what they were at is started again by the next run. Run it again at any time: what is
     done stays done.
+
+    A page shows how it goes, at the address that is printed; with STATUS_TOKEN or STATUS_TOKEN_FILE set it can retry.
     """
     configure("auto", level="INFO" if verbose else "ERROR")
     with told_to_people():
@@ -76,9 +90,13 @@ def run(
             local.prepare()
             local.remember_engine()
             again = file_command("run", file, volumes=volume, state=state)
-            code = _Run(local, workers, _view(output, local, workers), os.environ).go(
-                until_done=until_done, again=again
-            )
+
+            def retry_command(item: str) -> str:
+                return file_command("retry", file, item, volumes=volume, state=state)
+
+            page = None if no_status else _Page(status_port, StatusSettings.from_environment(os.environ), retry_command)
+            work = _Run(local, workers, _view(output, local, workers), os.environ, page)
+            code = work.go(until_done=until_done, again=again)
     raise typer.Exit(code)
 
 
@@ -88,8 +106,20 @@ def _view(output: RunOutput, local: LocalQueue, engine: LocalEngine) -> View:
     return LiveView(local.queue, engine) if is_terminal() else TextView()
 
 
+@dataclass(frozen=True)
+class _Page:
+    """How the status page is served."""
+
+    port: int
+    settings: StatusSettings
+    retry_command: Callable[[str], str]
+
+
 class _Run:
-    def __init__(self, local: LocalQueue, engine: LocalEngine, view: View, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, local: LocalQueue, engine: LocalEngine, view: View, environ: Mapping[str, str], page: _Page | None = None
+    ) -> None:
+        self.page = page
         self.local = local
         self.engine = engine
         self.view = view
@@ -121,16 +151,19 @@ class _Run:
 
             interrupted = stop_on_signals(on_stop)
 
+            board = self._board(manager)
+
             def on_tick(survey: Survey) -> None:
                 self.survey = survey
+                board.note(survey)
                 self.view.show(survey)
                 self._say_what_holds_back(survey)
                 if self.ambassador.misuse or (until_done and survey.is_worked_through and not survey.source_error):
                     done.set()
 
             try:
-                with self.view:
-                    manager.run(done, on_tick)
+                with self.view, self._served(board, manager):
+                    manager.run(done, on_tick, board.note_failure)
                     # What is still being started is seen, and stopped, with the others.
                     pool.shutdown(cancel_futures=True)
                     if interrupted.is_set():
@@ -148,6 +181,31 @@ class _Run:
         if words != self._held_back:
             self.view.say(safe(words) or "starting items again")
             self._held_back = words
+
+    def _board(self, manager: Manager) -> Board:
+        inside = Inside(
+            log=self.engine.log,
+            troubles=manager.troubles,
+            fullness=manager.fullness,
+            retry_command=self.page.retry_command if self.page else lambda _: "",
+        )
+        return Board(self.local.queue.name, limits_of(self.local.queue), version=version("longshore"), inside=inside)
+
+    def _served(self, board: Board, manager: Manager) -> contextlib.AbstractContextManager[object]:
+        if self.page is None:
+            return contextlib.nullcontext()
+        from longshore.web.serving import status_server  # noqa: PLC0415 - a fifth of a second that no other command pays
+
+        server = status_server(
+            board,
+            self.page.settings,
+            port=self.page.port,
+            host="127.0.0.1",
+            variable="--status-port",
+            actions=Actions(retry=Retry(self.engine, self.local.ledger(), manager.wake), control=self.local.control()),
+        )
+        self.view.serve(f"http://127.0.0.1:{server.port}")
+        return server
 
     def _stop_workers(self, managing: Managing) -> None:
         jobs = [job for job in self.engine.jobs().values() if job.is_live]

@@ -79,6 +79,10 @@ class View(ABC):
     def say(self, words: str) -> None:
         """Something for a person, in passing."""
 
+    def serve(self, address: str) -> None:
+        """Where the status page is."""
+        self.say(f"status: {address}")
+
     @abstractmethod
     def end(self, ending: Ending) -> None:
         """The last word."""
@@ -103,6 +107,9 @@ class JsonView(View):
 
     def say(self, words: str) -> None:
         self._write({"time": _iso(time.time()), "message": words})
+
+    def serve(self, address: str) -> None:
+        """Nothing: each line is a change. Who reads them and wants the page has it on a port of their choice."""
 
     def end(self, ending: Ending) -> None:
         self._write({"time": _iso(time.time()), "summary": dict(ending.counts), "failed": dict(ending.failed)})
@@ -179,6 +186,9 @@ class LiveView(View):
 
     def say(self, words: str) -> None:
         self._said = words
+
+    def serve(self, address: str) -> None:
+        self._live.console.print(Text(f"status: {address}"))
 
     def end(self, ending: Ending) -> None:
         if not any(ending.counts.values()):

@@ -212,6 +212,13 @@ class KubernetesEngine:
                 break
         return text[-LOG_BYTES:].decode(errors="replace")
 
+    def last_pods(self) -> Mapping[str, str]:
+        """The name of each Job's last pod, as long as there is one, by the Job's uid."""
+        return {
+            uid: max(pods, key=lambda pod: pod.metadata.creation_timestamp).metadata.name
+            for uid, pods in self._pods_by_job().items()
+        }
+
     def watch(self, on_change: Callable[[], None]) -> None:
         """As `Engine.watch`."""
         self._listeners.append(on_change)
