@@ -17,6 +17,7 @@ from functools import partial
 from longshore.manager import Survey
 from longshore.plan import Limits
 from longshore.records import Digests, Records
+from longshore.scaling import Rule
 from longshore.state import Job, Record, State
 from longshore.web import board as boards
 from longshore.web.board import Board
@@ -72,7 +73,7 @@ def main() -> None:
     boards.KEPT_SECONDS = 0.0  # type: ignore[misc] # every refresh pays for its survey
     print(f"{options.items} items, {options.failed} failed; ms per refresh, median and longest of {ROUNDS}")
     for kept, survey in surveys(options.items, options.failed).items():
-        board = Board("bench", Limits(parallel_max=100), version="bench")
+        board = Board("bench", Limits(rule=Rule(maximum=100)), version="bench")
         began = time.perf_counter()
         board.note(survey())
         first = (time.perf_counter() - began) * 1000

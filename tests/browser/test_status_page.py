@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from longshore.control import Mode
 from longshore.state import State
 from support import boards
 from support.boards import HOSTILE, NOW, job, survey
@@ -17,7 +18,7 @@ PICTURE_BYTES_MOST = 150_000
 PHONE, DESK = 400, 1280
 SHOWN = {
     "empty": survey,
-    "mixed": lambda: boards.mixed(decision=boards.decision(), breaker=boards.breaker(is_open=False)),
+    "mixed": lambda: boards.mixed(verdict=boards.verdict()),
     "busy": boards.busy,
     "hostile": boards.hostile,
 }
@@ -66,7 +67,7 @@ def test_pictures_of_the_docs_are_there_and_small() -> None:
 
 def test_numbers_sentences_and_reasons_are_seen(page: Page) -> None:
     """What the manager knows is on the page."""
-    with boards.shown(boards.mixed(decision=boards.decision(), breaker=boards.breaker(is_open=False))) as shown:
+    with boards.shown(boards.mixed(verdict=boards.verdict())) as shown:
         opened(page, shown.url)
 
         assert [tile(page, state) for state in ("waiting", "starting", "running", "done", "failed")] == list("31242")
@@ -250,8 +251,8 @@ def test_with_the_token_an_item_is_retried_and_the_queue_paused(page: Page) -> N
         page.get_by_role("button", name="Pause").click()
         expect(page.locator("#acted")).to_have_text("Paused: nothing more is started.")
 
-        assert (shown.did.retried, shown.did.mode) == (["half.mp4"], "paused")
-        shown.board.note(boards.mixed(mode="paused"))
+        assert (shown.did.retried, shown.did.said) == (["half.mp4"], "paused")
+        shown.board.note(boards.mixed(mode=Mode.PAUSED))
         expect(page.locator("#mode")).to_have_text("paused", timeout=8000)
         page.get_by_role("button", name="Resume").click()
         expect(page.locator("#acted")).to_have_text("Resumed.")

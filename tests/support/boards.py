@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 from zlib import crc32
 
+from longshore.breaker import Breaker
+from longshore.control import Mode
 from longshore.manager import Survey
-from longshore.plan import Limits
+from longshore.plan import Limits, Verdict
 from longshore.records import Records
+from longshore.scaling import Decision, Load, Rule
 from longshore.state import Job, Record, State
 from longshore.web.actions import Actions
 from longshore.web.board import Board, Inside
@@ -18,7 +20,7 @@ from longshore.web.settings import StatusSettings
 from longshore_kit.contract import ItemList
 
 NOW = 1_790_000_040.0
-LIMITS = Limits(parallel_max=4)
+LIMITS = Limits(rule=Rule(maximum=4))
 MARKUP = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 HOSTILE = (
     MARKUP,
@@ -39,33 +41,28 @@ def job(item: str, state: State = State.DONE, **changes: Any) -> Job:
 
 
 def survey(*jobs: Job, waiting: tuple[str, ...] = (), records: tuple[Record, ...] = (), **more: Any) -> Survey:
-    """What a tick saw; `more` may be fields of a survey or what it will say of decision, breaker and mode."""
-    extras = {name: more.pop(name) for name in ("decision", "breaker", "mode") if name in more}
+    """What a tick saw; `more` are fields of a survey."""
     listed = tuple(dict.fromkeys([*(one.item for one in jobs), *(one.item for one in records), *waiting]))
     known: dict[str, Any] = {"items": ItemList(listed), "at": NOW - 1, "listed_at": NOW - 4}
-    seen = Survey(
+    return Survey(
         jobs={one.item: one for one in jobs}, records=Records({one.item: one for one in records}), **(known | more)
     )
-    for name, value in extras.items():
-        object.__setattr__(seen, name, value)
-    return seen
 
 
-def decision() -> SimpleNamespace:
-    """What a law decided, as a manager will say it."""
-    sentence = (
-        "4 at once, between scaling.min 0 and scaling.max 4: 6.2 new a minute, 34 s each, and 3 waiting to be worked "
-        "off in 60 s keep 5.21 at work; 3 are."
+def decision() -> Decision:
+    """What a law decided."""
+    load = Load(waiting=3, live=3, arrivals=0.1033, steady=0.1033, processing_seconds=31.5, place_seconds=34.0)
+    return Decision(4, load, Rule("staffing", maximum=4), offered=5.21)
+
+
+def verdict(*, is_open: bool = False) -> Verdict:
+    """The same, with a breaker."""
+    if not is_open:
+        return Verdict(decision(), Breaker())
+    why = "exec /bin/thumb: no such file"
+    return Verdict(
+        decision(), Breaker(is_open=True, reason=why, failures=5, since=NOW - 70, may_start=0, next_probe=NOW + 20)
     )
-    load = SimpleNamespace(waiting=3, live=3, arrivals=0.1033, processing_seconds=31.5, place_seconds=34.0)
-    rule = SimpleNamespace(law="staffing", minimum=0, maximum=4, drain_seconds=60.0)
-    return SimpleNamespace(parallelism=4, load=load, rule=rule, offered=5.21, sentence=lambda: sentence)
-
-
-def breaker(*, is_open: bool) -> SimpleNamespace:
-    """A breaker, as a manager will say it."""
-    words = "open: 5 items in a row failed, the last with: exec /bin/thumb: no such file" if is_open else "closed"
-    return SimpleNamespace(is_open=is_open, since=NOW - 70, next_probe=NOW + 20, sentence=lambda: words)
 
 
 def mixed(**more: Any) -> Survey:
@@ -103,7 +100,7 @@ def mixed(**more: Any) -> Survey:
 
 def busy(hours: float = 6) -> Survey:
     """The mixed queue after hours of work, as plots show it."""
-    small = mixed(decision=decision(), breaker=breaker(is_open=False))
+    small = mixed(verdict=verdict())
     jobs = dict(small.jobs)
     for number in range(int(hours * 180)):
         at = NOW - 60 - number * 20 - (number * 7919 % 23)
@@ -116,7 +113,7 @@ def busy(hours: float = 6) -> Survey:
             name, state, since=at, created=at - 12 - waited, reason="exit code 1" if state is State.FAILED else ""
         )
     listed = ItemList((*jobs, *(name for name in small.items.names if name not in jobs))) if small.items else None
-    return survey(*jobs.values(), items=listed, decision=decision(), breaker=breaker(is_open=False))
+    return survey(*jobs.values(), items=listed, verdict=verdict())
 
 
 def hostile(failed: int = 5_000) -> Survey:
@@ -136,7 +133,7 @@ def hostile(failed: int = 5_000) -> Survey:
     ]
     running = [job(f"{HOSTILE[1]}#{number}", State.RUNNING, since=NOW - number) for number in range(3)]
     words = f"connection refused: {MARKUP}\x1b[2J"
-    return survey(*nasty, *rest, *running, breaker=breaker(is_open=True), source_error=words, listed_at=NOW - 300)
+    return survey(*nasty, *rest, *running, verdict=verdict(is_open=True), source_error=words, listed_at=NOW - 300)
 
 
 LOG = "\n".join(
@@ -156,20 +153,20 @@ class Recorder:
     """Actions that only remember that they were asked for."""
 
     retried: list[str] = field(default_factory=list)
-    mode: str = "running"
+    said: Mode = Mode.RUNNING
 
     def retry(self, item: str) -> bool:
         """As `Retry`."""
         self.retried.append(item)
         return True
 
-    def pause(self) -> None:
-        """As `Control.pause`."""
-        self.mode = "paused"
+    def mode(self) -> Mode:
+        """As `Control.mode`."""
+        return self.said
 
-    def resume(self) -> None:
-        """As `Control.resume`."""
-        self.mode = "running"
+    def set_mode(self, mode: Mode) -> None:
+        """As `Control.set_mode`."""
+        self.said = mode
 
 
 @dataclass

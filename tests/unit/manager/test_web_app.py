@@ -186,8 +186,8 @@ def test_with_the_token_the_queue_is_paused_and_resumed() -> None:
     did = Recorder()
     app = app_of(token="secret", did=did)
 
-    paused = (asked(app, "/api/pause", "POST", **BEARER).json, did.mode)
-    resumed = (asked(app, "/api/resume", "POST", HTTP_ORIGIN="http://127.0.0.1:8083", **BEARER).json, did.mode)
+    paused = (asked(app, "/api/pause", "POST", **BEARER).json, did.said)
+    resumed = (asked(app, "/api/resume", "POST", HTTP_ORIGIN="http://127.0.0.1:8083", **BEARER).json, did.said)
 
     assert (paused, resumed) == (({"mode": "paused"}, "paused"), ({"mode": "running"}, "running"))
 

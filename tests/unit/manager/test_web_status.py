@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from longshore.control import Mode
 from longshore.manager import Survey
 from longshore.patience import Postponed
 from longshore.records import Digests, Records
@@ -91,11 +92,11 @@ def test_labels_and_reasons_have_nothing_that_is_obeyed() -> None:
     [
         (survey(waiting=("w",)), Told(), "w is waiting: it is about to be started."),
         (
-            survey(waiting=("v", "w"), mode="paused"),
+            survey(waiting=("v", "w"), mode=Mode.PAUSED),
             Told(),
             "the queue is paused, and starts nothing until",
         ),
-        (survey(waiting=("w",), breaker=boards.breaker(is_open=True)), Told(), "the breaker is open: 5 items in a row"),
+        (survey(waiting=("w",), verdict=boards.verdict(is_open=True)), Told(), "the breaker is open: 5 items in a row"),
         (survey(waiting=("w",)), Told(fullness=Postponed(NOW, 1, "quota")), "no Job can be made just now: quota."),
         (
             survey(waiting=("w",)),
@@ -117,7 +118,7 @@ def test_why_an_item_waits_is_said_in_one_sentence(seen: Survey, told: Told, wor
 
 def test_decision_is_shown_with_what_it_was_made_on() -> None:
     """The law's own sentence and numbers."""
-    shown = looked(survey(decision=boards.decision())).scaling()
+    shown = looked(survey(verdict=boards.verdict())).scaling()
 
     assert (shown.sentence, shown.law, shown.arrivals_per_minute, shown.offered) == (
         boards.decision().sentence(),
@@ -127,12 +128,11 @@ def test_decision_is_shown_with_what_it_was_made_on() -> None:
     )
 
 
-def test_manager_without_law_and_breaker_shows_its_own_numbers() -> None:
-    """What a survey does not have is not made up."""
+def test_what_was_not_decided_yet_is_not_made_up() -> None:
+    """Before the first look there is neither a limit nor a breaker."""
     snapshot = looked(survey(job("r", State.RUNNING), waiting=("w",)))
 
-    assert snapshot.scaling().sentence == "2 at once, of 4 at most (scaling.max): 1 waiting, 1 at work."
-    assert (snapshot.breaker(), snapshot.extras.mode) == (None, "running")
+    assert (snapshot.scaling().sentence, snapshot.breaker()) == ("nothing was decided yet", None)
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def serve(settings: ManagerSettings) -> None:
             health.note_failure(failure)
             board.note_failure(failure)
 
-        with _status_page(board, settings, Actions(retry=Retry(engine, ledger, manager.wake))):
+        with _status_page(board, settings, Actions(retry=Retry(engine, ledger, manager.wake), control=ledger)):
             manager.run(stopping, seen, failed)
     log.info("manager stopped")
     # Starts under way would be waited for; what is half made is made whole by the next manager.

@@ -7,18 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from longshore.control import Control
 from longshore.records import Key, Records
 from longshore.state import Job, Jobs, State
-
-
-class Control(Protocol):
-    """Pauses and resumes one queue; both may be asked for twice."""
-
-    def pause(self) -> None:
-        """Start nothing more; what runs goes on."""
-
-    def resume(self) -> None:
-        """Go on."""
 
 
 class Keeper(Protocol):

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from longshore.control import Mode
 from longshore.explain import safe
 from longshore.state import State
 from longshore.web.actions import Actions
@@ -174,14 +175,14 @@ class StatusApp:
     def _pause(self, _: bytes) -> object:
         if self._actions.control is None:
             raise Refused(404, "this manager can't pause")
-        self._actions.control.pause()
+        self._actions.control.set_mode(Mode.PAUSED)
         self._log.info("queue paused from the status page")
         return {"mode": "paused"}
 
     def _resume(self, _: bytes) -> object:
         if self._actions.control is None:
             raise Refused(404, "this manager can't resume")
-        self._actions.control.resume()
+        self._actions.control.set_mode(Mode.RUNNING)
         self._log.info("queue resumed from the status page")
         return {"mode": "running"}
 

@@ -81,7 +81,7 @@ class Board:
             now=now,
             looked_at=snapshot.survey.at or None,
             trouble=self._trouble,
-            mode=snapshot.extras.mode,
+            mode=str(snapshot.survey.mode),
             counts=snapshot.counts,
             source=snapshot.source(),
             scaling=snapshot.scaling(),

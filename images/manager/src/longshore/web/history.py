@@ -108,9 +108,8 @@ class History:
 
 def wait_of(job: Job) -> float:
     """Seconds that a finished Job's item waited: since it was listed, or else since its Job was made; work excluded."""
-    # The manager writes on a Job when its item was first listed; Jobs that were made before it did have only their own.
-    listed = getattr(job, "listed", None)
-    began = min(listed, job.created) if isinstance(listed, float) else job.created
+    # A Job says when its item was first listed, unless it was there before anybody looked.
+    began = job.created if job.first_seen is None else min(job.first_seen, job.created)
     # An engine's clock may differ from the worker's.
     return max(0.0, job.since - began - job.processing_seconds)
 

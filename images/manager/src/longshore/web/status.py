@@ -9,13 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Protocol
+from typing import Final
 
 from longshore.explain import Line, explain_job, explain_record, explain_waiting, safe
 from longshore.manager import LISTING_MAX_SECONDS, Survey
 from longshore.patience import Postponed
 from longshore.plan import Limits
-from longshore.scaling import Load, parallelism
 from longshore.state import Job, Record, State
 from longshore.web.history import Series
 
@@ -32,79 +31,6 @@ _ORDER: Final = (State.RUNNING, State.STARTING, State.FAILED, State.WAITING, Sta
 """What a person looks for first."""
 # Colours and cursor movements, of a terminal that this is not. https://ecma-international.org/publications-and-standards/standards/ecma-48/
 _ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
-
-
-class DecisionLoad(Protocol):
-    """What a decision was made on."""
-
-    @property
-    def waiting(self) -> int: ...
-    @property
-    def live(self) -> int: ...
-    @property
-    def arrivals(self) -> float: ...
-    @property
-    def processing_seconds(self) -> float | None: ...
-    @property
-    def place_seconds(self) -> float | None: ...
-
-
-class DecisionRule(Protocol):
-    """The numbers of the queue file that it keeps to."""
-
-    @property
-    def law(self) -> str: ...
-    @property
-    def minimum(self) -> int: ...
-    @property
-    def maximum(self) -> int: ...
-    @property
-    def drain_seconds(self) -> float: ...
-
-
-class DecisionSeen(Protocol):
-    """How many may live now, and why."""
-
-    @property
-    def parallelism(self) -> int: ...
-    @property
-    def load(self) -> DecisionLoad: ...
-    @property
-    def rule(self) -> DecisionRule: ...
-    @property
-    def offered(self) -> float | None: ...
-    def sentence(self) -> str:
-        """What was decided on what."""
-
-
-class BreakerSeen(Protocol):
-    """Whether starting more makes sense."""
-
-    @property
-    def is_open(self) -> bool: ...
-    @property
-    def since(self) -> float | None: ...
-    @property
-    def next_probe(self) -> float | None: ...
-    def sentence(self) -> str:
-        """What it says."""
-
-
-@dataclass(frozen=True)
-class Extras:
-    """What a survey may say beyond Jobs and items."""
-
-    decision: DecisionSeen | None = None
-    breaker: BreakerSeen | None = None
-    mode: str = "running"
-    """running, paused or draining."""
-
-    @classmethod
-    def of(cls, survey: Survey) -> "Extras":
-        """Those of a survey; a manager without them gives none."""
-        return cls(
-            getattr(survey, "decision", None), getattr(survey, "breaker", None), str(getattr(survey, "mode", "running"))
-        )
 
 
 @dataclass(frozen=True)
@@ -236,7 +162,6 @@ class Snapshot:
     def __init__(self, survey: Survey, limits: Limits, workers: Mapping[str, str] | None = None) -> None:
         self.survey: Final = survey
         self.limits: Final = limits
-        self.extras: Final = Extras.of(survey)
         self._workers: Final = workers or {}
         self._ordered: Final[dict[State, Sequence[str]]] = {}
 
@@ -331,15 +256,17 @@ class Snapshot:
             return explain_record(one, now, retry_command)
         live, waiting = sum(self._jobs_of[state] for state in _LIVE), self.of_state(State.WAITING)
         ahead = waiting.index(one) if one in waiting else 0
-        trouble = self.hold(now, told) or self._postponed(one, now, told) or self._law(live, ahead)
-        return explain_waiting(one, Line(ahead, live, self.limits.parallel_max, trouble=trouble))
+        trouble = self.hold(now, told) or self._postponed(one, now, told)
+        most = self.limits.rule.maximum
+        limit = self.survey.verdict.decision.parallelism if self.survey.verdict else most
+        return explain_waiting(one, Line(ahead, live, limit, most=most, trouble=trouble))
 
     def hold(self, now: float, told: Told) -> str:
         """Why nothing is started at all just now; empty while things are."""
-        if self.extras.mode != "running":
-            return f"the queue is {safe(self.extras.mode)}, and starts nothing until it is resumed"
-        if self.extras.breaker and self.extras.breaker.is_open:
-            return f"the breaker is {safe(self.extras.breaker.sentence())}"
+        if not self.survey.mode.may_start:
+            return f"the queue is {self.survey.mode}, and starts nothing until it is resumed"
+        if self.survey.verdict and self.survey.verdict.breaker.is_open:
+            return f"the breaker is {safe(self.survey.verdict.breaker.sentence())}"
         if told.fullness:
             return f"no Job can be made just now: {safe(told.fullness.reason)}"
         listed_at = self.survey.listed_at
@@ -359,13 +286,12 @@ class Snapshot:
         )
 
     def scaling(self) -> Scaling:
-        """The law's decision; before there is one, the plan's own."""
-        waiting, live = self.counts[State.WAITING], sum(self.counts[state] for state in _LIVE)
-        if (decision := self.extras.decision) is None:
-            least, most = self.limits.parallel_min, self.limits.parallel_max
-            now = parallelism(least, most, Load(waiting=waiting, live=live))
-            sentence = f"{now} at once, of {most} at most (scaling.max): {waiting} waiting, {live} at work."
-            return Scaling(sentence, now, least, most, waiting, live)
+        """The law's decision; before the first look only what it is bound by."""
+        if self.survey.verdict is None:
+            rule, waiting = self.limits.rule, self.counts[State.WAITING]
+            live = sum(self.counts[state] for state in _LIVE)
+            return Scaling("nothing was decided yet", 0, rule.minimum, rule.maximum, waiting, live)
+        decision = self.survey.verdict.decision
         load, rule = decision.load, decision.rule
         return Scaling(
             decision.sentence(),
@@ -383,9 +309,10 @@ class Snapshot:
         )
 
     def breaker(self) -> BreakerState | None:
-        """The breaker; None: there is none."""
-        if (seen := self.extras.breaker) is None:
+        """The breaker; None before the first look."""
+        if self.survey.verdict is None:
             return None
+        seen = self.survey.verdict.breaker
         return BreakerState(seen.is_open, safe(seen.sentence()), seen.since, seen.next_probe)
 
     def first(self, state: State) -> Sequence[Row]:
@@ -415,13 +342,6 @@ class Snapshot:
         if known is None:
             return ""
         return f"it could not be started: {known.reason.rstrip('.')}; tried again in {max(0, known.until - now):.0f} s"
-
-    def _law(self, live: int, ahead: int) -> str:
-        decision = self.extras.decision
-        if decision is None or live < decision.parallelism or decision.parallelism >= self.limits.parallel_max:
-            return ""
-        place = f"{ahead} ahead of it" if ahead else "it is next"
-        return f"{decision.parallelism} are allowed at once now, and {live} are at work; {place}"
 
 
 def log_lines(text: str) -> Sequence[str]:
