@@ -32,4 +32,6 @@ def page(chromium: Browser) -> Iterator[Page]:
     yield opened
     expected = getattr(opened, "expected_complaints", ())
     context.close()
-    assert [one for one in complaints if not any(word in one for word in expected)] == []
+    # Containers that start or stop anywhere on the machine bring a network along, and Chromium drops what is under way.
+    known = (*expected, "net::ERR_NETWORK_CHANGED")
+    assert [one for one in complaints if not any(word in one for word in known)] == []
