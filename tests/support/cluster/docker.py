@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
+import psutil
+
 from support.cluster import tools
 
 _START_SECONDS = 60.0
@@ -69,6 +71,11 @@ class OwnDocker:
         if self._containerd:
             self._containerd.terminate()
             self._containerd.wait()
+        # Shims of containers whose daemon was killed may outlive all of it.
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if any(str(self._folder) in word for word in process.cmdline()):
+                    process.kill()
         _ip("link", "delete", self._BRIDGE)
         mounts = (line.split()[1] for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines())
         for mount in sorted((one for one in mounts if one.startswith(f"{self._folder}/")), reverse=True):
