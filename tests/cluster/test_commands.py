@@ -1,9 +1,6 @@
 """The commands on a queue in a cluster: the same words as for a queue file, with -q, -n and --context in its place."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +9,7 @@ import pytest
 
 from longshore.rights import managers_rights
 from support.cluster.cluster import Cluster
-from support.cluster.release import Release, release_in, shell
+from support.cluster.release import Release, longshore, out, release_in, shell
 
 from .test_promises import shipped_rules, somebody_with, until_quota_counts
 
@@ -26,21 +23,6 @@ case "$1" in
 esac
 printf made > "$LONGSHORE_RESULT_FILE"
 """
-
-
-def longshore(
-    release: Release, *words: str, program: str = "longshore", kubeconfig: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    """One command about a release's namespace, as somebody with this kubeconfig types it."""
-    command = [str(Path(sys.executable).with_name(program)), *words[:1], "-n", release.namespace, *words[1:]]
-    environ = {**os.environ, "KUBECONFIG": str(kubeconfig or release.cluster.kubeconfig), "COLUMNS": "200"}
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
-
-
-def out(ended: subprocess.CompletedProcess[str]) -> str:
-    """What a command printed that had nothing to complain of."""
-    assert (ended.returncode, ended.stderr) == (0, "")
-    return ended.stdout
 
 
 def states(release: Release) -> dict[str, str]:

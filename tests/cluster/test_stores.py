@@ -14,12 +14,11 @@ import yaml
 from confluent_kafka import Consumer, TopicPartition
 from PIL import Image
 
-from cluster.test_commands import longshore, out
 from longshore.cluster_ledger import LEDGER_LABEL, SETTLE_SECONDS
 from longshore_kit.quantities import quantity
 from support.cluster import images
 from support.cluster.node import ADDRESS
-from support.cluster.release import Release, shell
+from support.cluster.release import Release, longshore, out, shell
 from support.servers.kafka import USER, KafkaServer
 from support.servers.redis import PASSWORD, RedisServer
 from support.servers.s3 import ADMIN, S3Server

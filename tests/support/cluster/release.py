@@ -7,6 +7,7 @@ Refuses to look into the manager: what it says here is what `kubectl` shows to a
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -211,3 +212,18 @@ def _volume_and_claim(namespace: str, claim: str, volume: str, folder: Path) -> 
             "spec": common | asked,
         },
     )
+
+
+def longshore(
+    release: Release, *words: str, program: str = "longshore", kubeconfig: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """One command about a release's namespace, as somebody with this kubeconfig types it."""
+    command = [str(Path(sys.executable).with_name(program)), *words[:1], "-n", release.namespace, *words[1:]]
+    environ = {**os.environ, "KUBECONFIG": str(kubeconfig or release.cluster.kubeconfig), "COLUMNS": "200"}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
+
+
+def out(ended: subprocess.CompletedProcess[str]) -> str:
+    """What a command printed that had nothing to complain of."""
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return ended.stdout
