@@ -10,7 +10,7 @@ import yaml
 
 from support.cluster import tools
 from support.cluster.cluster import Cluster
-from support.cluster.release import CHART
+from support.cluster.release import CHART, Release, shell
 
 pytestmark = pytest.mark.slow
 SCENARIOS = sorted((CHART / "ci").glob("*-values.yaml"))
@@ -83,3 +83,15 @@ def test_a_field_that_a_pod_monitor_does_not_have_is_refused(cluster: Cluster, n
         dry_run(cluster, namespace, tmp_path / "manifests.yaml", [monitor])
 
     assert 'unknown field "spec.podMetricsEndpoints[0].intervall"' in refusal.value.stderr
+
+
+@pytest.mark.parametrize(("path", "is_warned"), [("/var/run/docker.sock", True), ("/var/run", False)])
+def test_who_gives_workers_a_docker_socket_is_told_what_that_means(
+    release: Release, path: str, *, is_warned: bool
+) -> None:
+    """Loudly, at every install: it is root on the node."""
+    pod = {"spec": {"volumes": [{"name": "docker", "hostPath": {"path": path}}]}}
+    worker = shell("true", image=release.cluster.shell_image, podTemplate=pod)
+    said = release.dry_install(release.values(worker=worker))
+
+    assert ("WARNING: the workers of this queue see a Docker socket" in said) is is_warned

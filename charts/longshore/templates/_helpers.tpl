@@ -340,3 +340,10 @@ spec:
   {{- fail (printf "scaling.min is %v, more than scaling.max, %v" .Values.scaling.min .Values.scaling.max) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* Whether workers see a Docker socket of their node, by a volume or by podTemplate; empty: they don't. */}}
+{{- define "longshore.hasDockerSocket" -}}
+{{- if regexMatch "\"path\":\"[^\"]*docker[^\"]*\\.sock\"" (toJson (list .Values.volumes .Values.worker.podTemplate)) -}}
+true
+{{- end -}}
+{{- end -}}

@@ -81,6 +81,12 @@ class Release:
         except subprocess.CalledProcessError as exc:
             raise AssertionError(f"{exc.stderr}\n{self.state()}") from exc
 
+    def dry_install(self, values: Mapping[str, Any]) -> str:
+        """What `helm install` would say; nothing is installed."""
+        file = self.folder / "values.yaml"
+        file.write_text(yaml.safe_dump(dict(values), allow_unicode=True), encoding="utf-8")
+        return self._helm("install", self.name, str(CHART), "--dry-run=client", "--values", str(file))
+
     def uninstall(self) -> None:
         """`helm uninstall`, until what it deletes is gone."""
         self._helm("uninstall", self.name, "--wait", "--timeout", f"{WAIT_SECONDS:.0f}s")
