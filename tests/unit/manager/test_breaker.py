@@ -71,6 +71,7 @@ def breaker(*jobs: Job, most: int = 20, **keywords: Any) -> Breaker:
         # Not so where its program is not there: that is seen before its last attempt.
         ([stuck(number, attempt=1, exit_code=127, can_not_start=False) for number in range(5)], True, 5),
         ([stuck(number, deleting=True) for number in range(9)], False, 0),
+        ([stuck(number, is_suspended=True) for number in range(9)], False, 0),
     ],
 )
 def test_it_opens_when_nothing_goes_well_any_more(jobs: list[Job], is_open: bool, failures: int) -> None:

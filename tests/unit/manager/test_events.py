@@ -44,14 +44,16 @@ class Listener:
     def __post_init__(self) -> None:
         self.notices = Notices(self.pod, 0.0)
 
-    def look(self, *failed: str, error: str = "", after: float = 0.0) -> list[tuple[str, str, int]]:
+    def look(self, *failed: str, error: str = "", after: float = 0.0, breaker: str = "") -> list[tuple[str, str, int]]:
         """What it is told, as (reason, message, count), when these items have failed since the look before."""
-        return self.see([failed_job(item) for item in failed], error, after)
+        return self.see([failed_job(item) for item in failed], error, after, breaker)
 
-    def see(self, changes: Sequence[Job], error: str = "", after: float = 0.0) -> list[tuple[str, str, int]]:
+    def see(
+        self, changes: Sequence[Job], error: str = "", after: float = 0.0, breaker: str = ""
+    ) -> list[tuple[str, str, int]]:
         """The same, of any changes."""
         self.now += after
-        told = self.notices.after(changes, error, wall=EPOCH + self.now, monotonic=self.now)
+        told = self.notices.after(changes, error, wall=EPOCH + self.now, monotonic=self.now, breaker=breaker)
         self.told += told
         return [(str(one.reason), one.message, one.count) for one in told]
 
@@ -287,6 +289,22 @@ def test_a_source_that_goes_and_comes_back_is_told_once_each() -> None:
         [],
         [],
         [("SourceAvailable", "the source answers again, after 15 s", 1)],
+        [],
+    ]
+    assert [one.type for one in listener.told] == ["Warning", "Normal"]
+
+
+def test_a_breaker_that_opens_and_closes_is_told_once_each() -> None:
+    """With why it opened; that it closed is good news."""
+    listener = Listener()
+    words = "open: 5 items in a row failed, the last with: no such image"
+    told = [listener.look(breaker=said, after=5) for said in ("", words, words, "", "")]
+
+    assert told == [
+        [],
+        [("BreakerOpened", f"{words}; one trial at a time goes on", 1)],
+        [],
+        [("BreakerClosed", "a trial went well: items are started again", 1)],
         [],
     ]
     assert [one.type for one in listener.told] == ["Warning", "Normal"]

@@ -460,6 +460,16 @@ def test_what_a_job_and_its_pods_say(one: JobObject, pods: list[PodObject], expe
     assert (job_of(one, pods), job_of(one, pods[::-1])) == (expected, expected)
 
 
+def test_a_job_that_somebody_holds_back_waits() -> None:
+    """Kueue, say, lets it go when it is its turn: nothing is wrong, and nobody gives it up."""
+    held = job(suspend=True)
+
+    assert job_of(held, []) == seen(
+        State.STARTING, reason="suspended: whoever admits it, such as Kueue, has not yet", is_suspended=True
+    )
+    assert pending_since(held, []) is None
+
+
 def test_a_refusal_is_told_while_there_is_no_pod() -> None:
     """Quota or admission: only the Job's events say so."""
     quota, rule = "FailedCreate: exceeded quota", "FailedCreate: admission webhook denied the request"

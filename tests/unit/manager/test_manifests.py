@@ -85,6 +85,17 @@ def test_too_much_data_fails_the_item_alone() -> None:
     )
 
 
+def test_kueues_labels_are_the_jobs_too() -> None:
+    """There Kueue looks for its queue; others stay on the pod, where people mean them."""
+    labels = {"kueue.x-k8s.io/queue-name": "gpus", "team": "video"}
+    queue = queue_with(worker={"image": "i", "podTemplate": {"metadata": {"labels": labels}}})
+    job = bundle_for(queue, item_named("a"), Layout()).job
+    own = {"app.kubernetes.io/managed-by": "longshore", "longshore.dev/queue": "q"}
+
+    assert job["metadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "gpus", **own}
+    assert job["spec"]["template"]["metadata"]["labels"] == {**labels, **own}
+
+
 def test_an_item_without_a_referenced_value_gets_a_job_that_only_says_so(golden: SnapshotAssertion) -> None:
     """A failed Job is the dead letter, also for an item that failed before its first attempt."""
     bundle = bundle_for(queue_with(worker={"command": ["cp", "${item.nope}"]}), item_named("a"), LAYOUT)

@@ -351,3 +351,13 @@ def test_a_great_many_are_entered_bit_by_bit() -> None:
     jobs = [job_for(f"{number:04}", State.DONE, since=float(number)) for number in range(1000)]
 
     assert plan(observed_with(*jobs), Limits(keep_finished=100)) == [Enter(tuple(jobs[:200]))]
+
+
+def test_a_job_that_somebody_holds_back_counts_as_waiting() -> None:
+    """It keeps its place, so that Kueue's line does not grow without end, and the law sees what waits."""
+    held = [job_for(f"h{number}", State.STARTING, is_suspended=True, created=990.0) for number in range(2)]
+    observed = observed_with(*held, items=listing_of("h0", "h1", "a", "b", "c"), at=1000.0)
+    load = judge(observed, LIMITS).decision.load
+
+    assert (load.waiting, load.live) == (5, 0)
+    assert plan(observed, LIMITS) == [Create("a")]

@@ -56,7 +56,7 @@ def breaker_of(jobs: Iterable[Job], now: float, most_failures: int, done_at: flo
     """
     bad, starting, ran, probing, last_done = [], 0, 0, 0, done_at or 0.0
     for job in jobs:
-        if job.deleting:
+        if job.deleting or job.is_suspended:
             continue
         if job.state is State.DONE:
             last_done = max(last_done, job.since)

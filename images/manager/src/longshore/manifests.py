@@ -48,6 +48,7 @@ PAYLOAD_MAX_BYTES: Final = 1024 * 1024 - 4096
 JOB_MAX_BYTES: Final = 1280 * 1024
 """Of a whole Job; etcd takes 1.5 MiB, with what the cluster adds."""
 _REASON_MAX: Final = 1024
+_KUEUE: Final = "kueue.x-k8s.io/"
 
 SCRIPT_VARIABLE: Final = "SCRIPT"
 """Where worker-script finds `worker.script`."""
@@ -217,12 +218,14 @@ def _job(queue: Queue, item_name: str, template: Manifest) -> Manifest:
     stages = [stage.name for stage in queue.spec.worker.stages]
     labels = {MANAGED_BY_LABEL: "longshore", QUEUE_LABEL: queue.name}
     template = overlay(template, {"metadata": {"labels": labels}})
+    # Kueue looks at the Job, and a podTemplate is where people give labels: https://kueue.sigs.k8s.io/docs/tasks/run/jobs/
+    admission = {name: one for name, one in template["metadata"]["labels"].items() if name.startswith(_KUEUE)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": names.job_name(queue.name, item_name),
-            "labels": dict(labels),
+            "labels": {**admission, **labels},
             "annotations": {
                 ITEM_ANNOTATION: item_name,
                 DIGEST_ANNOTATION: names.item_digest(queue.name, item_name),

@@ -267,6 +267,8 @@ def _history(observed: Observed, rule: Rule) -> History:
 
 
 def _life(job: Job) -> Life:
+    if job.is_suspended:
+        return Life(job.first_seen)
     finished = None if job.is_live else job.since
     return Life(job.first_seen, job.created, finished, job.processing_seconds)
 

@@ -118,7 +118,10 @@ def serve(settings: ManagerSettings) -> None:
         def seen(survey: Survey) -> None:
             health.note(survey)
             board.note(survey)
-            recorder.note(survey.changes, survey.source_error)
+            breaker = survey.verdict.breaker if survey.verdict else None
+            recorder.note(
+                survey.changes, survey.source_error, breaker.sentence() if breaker and breaker.is_open else ""
+            )
 
         def failed(failure: Exception) -> None:
             health.note_failure(failure)

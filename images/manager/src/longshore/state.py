@@ -53,6 +53,8 @@ class Job:
     """When its item was first seen in the list; None: it was there before anybody looked, or nobody has said."""
     is_out_of_room: bool = False
     """Its worker waits for room on the machines: nothing is wrong with it, and more of them would wait too."""
+    is_suspended: bool = False
+    """It is held back by somebody else, such as Kueue, who lets it go when it is its turn: it waits, with a Job."""
     can_not_start: bool = False
     """Its worker is kept from starting by what waiting does not mend: an image, a Secret that is not there."""
 

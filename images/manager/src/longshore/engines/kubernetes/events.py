@@ -41,10 +41,14 @@ class Recorder:
         self._notices: Final = Notices(pod, monotonic())
         self._sender: Final = _Sender(api, get_logger("longshore.kubernetes", queue=queue, namespace=api.namespace))
 
-    def note(self, changes: Sequence[Job], source_error: str) -> None:
-        """Tell what is worth telling of Jobs that changed, and of why the source gave no list (empty: it did)."""
+    def note(self, changes: Sequence[Job], source_error: str, breaker: str = "") -> None:
+        """
+        Tell what is worth telling of Jobs that changed, and of why the source gave no list, or the breaker is open
+        (empty: it did, it is not).
+        """
         try:
-            told = self._notices.after(changes, source_error, wall=self._wall(), monotonic=self._monotonic())
+            now = {"wall": self._wall(), "monotonic": self._monotonic()}
+            told = self._notices.after(changes, source_error, **now, breaker=breaker)
         except Exception as exc:  # noqa: BLE001 - who calls is the loop, and no bug in a courtesy may end it
             self._sender.complain(exc)
         else:

@@ -50,6 +50,12 @@ class Reason(enum.StrEnum):
     SOURCE_UNAVAILABLE = "SourceUnavailable"
     SOURCE_AVAILABLE = "SourceAvailable"
     """On the manager's Pod, when it was told as unavailable before."""
+    BREAKER_OPENED = "BreakerOpened"
+    """On the manager's Pod: nothing that is started goes well, so that only trials are."""
+    BREAKER_CLOSED = "BreakerClosed"
+
+
+_GOOD_NEWS: Final = frozenset({Reason.SOURCE_AVAILABLE, Reason.BREAKER_CLOSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +130,16 @@ class Notices:
     _away_since: float | None = None
     """Since when, by the monotonic clock, the source is told to be away."""
     _lasting_at: float = 0.0
+    _is_broken: bool = False
 
-    def after(self, changes: Sequence[Job], source_error: str, *, wall: float, monotonic: float) -> list[Notice]:
-        """What is to be told after a look that saw these changes and this of the source; mostly nothing."""
+    def after(
+        self, changes: Sequence[Job], source_error: str, *, wall: float, monotonic: float, breaker: str = ""
+    ) -> list[Notice]:
+        """
+        What is to be told after a look that saw these changes and this of the source; mostly nothing.
+
+        `breaker`: why it is open, in words; empty: it is closed.
+        """
         failed = [job for job in changes if job.state is State.FAILED and self._is_new(job)]
         told = [_of_job(job, wall) for job in failed if self._bucket.take(monotonic)]
         if self.pod is None:
@@ -134,6 +147,7 @@ class Notices:
         if failed:
             self._count_failed(failed, wall, monotonic)
         self._follow_source(source_error, wall, monotonic)
+        self._follow_breaker(breaker, wall, monotonic)
         return told + self._due(self.pod, monotonic)
 
     def _is_new(self, job: Job) -> bool:
@@ -164,6 +178,16 @@ class Notices:
             self._away_since = None
             self._happened(Reason.SOURCE_AVAILABLE, wall, monotonic).message = f"the source answers again, after {gone}"
 
+    def _follow_breaker(self, words: str, wall: float, monotonic: float) -> None:
+        if words and not self._is_broken:
+            told = f"{cut(safe(words).rstrip('.'), _ERROR_MAX)}; one trial at a time goes on"
+            self._happened(Reason.BREAKER_OPENED, wall, monotonic).message = told
+        elif not words and self._is_broken:
+            self._happened(
+                Reason.BREAKER_CLOSED, wall, monotonic
+            ).message = "a trial went well: items are started again"
+        self._is_broken = bool(words)
+
     def _happened(self, reason: Reason, wall: float, monotonic: float, *, times: int = 1) -> _Series:
         one = self._series.get(reason)
         if one is None or (
@@ -182,7 +206,7 @@ class Notices:
                     Notice(
                         name=_name(pod, reason, str(one.first)),
                         about=pod,
-                        type="Normal" if reason is Reason.SOURCE_AVAILABLE else "Warning",
+                        type="Normal" if reason in _GOOD_NEWS else "Warning",
                         reason=reason,
                         message=cut(one.message, MESSAGE_MAX),
                         first=one.first,

@@ -34,6 +34,7 @@ _REASON_MAX: Final = 4096
 _NO_ROOM: Final = "Unschedulable: "
 """What a scheduler says of a pod that fits on no node."""
 _QUOTA: Final = "exceeded quota"
+_SUSPENDED: Final = "suspended: whoever admits it, such as Kueue, has not yet"
 Number = TypeVar("Number", int, float)
 CONTROLLER_PAUSE: Final = timedelta(minutes=6)
 """Between two attempts the Job controller waits 10 s, doubled each time, and so long at most."""
@@ -291,6 +292,7 @@ def job_of(job: JobObject, pods: Sequence[PodObject], refusal: str = "") -> Job:
         first_seen=first_seen_of(kept),
         is_out_of_room=state is State.STARTING and _is_out_of_room(reason, refusal),
         can_not_start=state is State.STARTING and _can_not_start(pods, refusal),
+        is_suspended=state is State.STARTING and job.spec.suspend,
     )
 
 
@@ -375,6 +377,8 @@ def _state(job: JobObject, pods: Sequence[PodObject], worker: _Worker, refusal: 
     if failed := condition(job.status.conditions, "Failed"):
         reason = kept.get(REASON_ANNOTATION) or _last_words(pods, worker) or failed.message or failed.reason
         return State.FAILED, failed.last_transition_time or created, reason
+    if job.spec.suspend:
+        return State.STARTING, created, _SUSPENDED
     live = [pod for pod in pods if not pod.has_ended]
     for pod in live:
         # One whose container has ended is running until the kubelet has said so of the whole pod.
