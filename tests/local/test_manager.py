@@ -1,5 +1,6 @@
 """The manager's loop, tick by tick, over a source of the test's own and real processes."""
 
+import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -178,6 +179,36 @@ def test_invariant_3_a_source_that_breaks_stops_nothing_and_starts_nothing(one: 
     survey = one.tick()
 
     assert (survey.source_error, len(survey.jobs), survey.items) == ("the store is down", 3, ItemList(("a", "b", "c")))
+
+
+def test_what_is_asked_and_made_is_counted(one: OneManager, items: FakeItems, clock: FakeClock) -> None:
+    """What the first listing has did not come; what comes later did, once; of the first it is known since when."""
+    one.until_worked_through()
+    began, clock.now = clock.now, clock.now + 5
+    items.names += ("d", "e")
+    one.tick()
+    items.broken = "gone"
+
+    survey = one.tick()
+
+    tally = survey.tally
+    assert (tally.arrived, tally.made, tally.conflicts, tally.failed_polls, tally.polls >= 3) == (2, 5, 0, 1, True)
+    assert (survey.first_listed_at, survey.first_seen) == (began, dict.fromkeys("de", clock.now))
+
+
+def test_a_job_that_another_manager_has_made_is_a_conflict(
+    one: OneManager, tmp_path: Path, queue: Queue, items: FakeItems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was not there when this one looked."""
+    other = OneManager(tmp_path, queue, items)
+    with contextlib.closing(other.engine), monkeypatch.context() as patch:
+        patch.setattr(other.engine, "jobs", dict)
+        one.tick()
+        other.tick()
+
+    tally = other.tick().tally
+
+    assert (tally.made, tally.conflicts) == (0, 2)
 
 
 def test_a_listing_that_is_too_old_starts_nothing(one: OneManager, items: FakeItems, clock: FakeClock) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from longshore.state import Record, State
-from longshore.web.history import MINUTES, History, wait_of
+from longshore.web.history import MINUTES, History
 from support.boards import NOW, job, survey
 
 
@@ -73,4 +73,4 @@ def test_what_is_older_than_shown_is_forgotten() -> None:
 )
 def test_wait_is_all_time_without_a_worker(changes: dict[str, Any], expected: float) -> None:
     """Work is no wait, and clocks that disagree make none of less than no time."""
-    assert wait_of(job("a", **changes)) == expected
+    assert job("a", **changes).waited_seconds == expected

@@ -7,7 +7,7 @@ once, and tries again.
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -35,6 +35,7 @@ from longshore.plan import (
     count_absences,
     judge,
     plan,
+    waiting_items,
 )
 from longshore.queuefile import Queue
 from longshore.records import Records
@@ -91,6 +92,9 @@ class Seen:
     """The latest good one."""
     error: str = ""
     """Why the last attempt gave none; empty when it gave one."""
+    polls: int = 0
+    """Attempts so far."""
+    failed_polls: int = 0
 
 
 class SourcePoller:
@@ -121,12 +125,13 @@ class SourcePoller:
     def poll(self, *, wait_seconds: float = 0) -> bool:
         """Ask once: whether there is a good listing."""
         before = self.seen
+        polls, failed = before.polls + 1, before.failed_polls
         try:
-            self.seen = Seen(self._listing(before.listing, wait_seconds))
+            self.seen = Seen(self._listing(before.listing, wait_seconds), "", polls, failed)
         except SourceUnavailable as exc:
-            self.seen = Seen(before.listing, str(exc))
+            self.seen = Seen(before.listing, str(exc), polls, failed + 1)
         except Exception as exc:  # noqa: BLE001 - the poller's own loop: a thread that dies of a bug would leave silence
-            self.seen = Seen(before.listing, f"{type(exc).__name__}: {exc}")
+            self.seen = Seen(before.listing, f"{type(exc).__name__}: {exc}", polls, failed + 1)
             if not before.error:
                 self._log.exception("source not asked; trying again")
         self._report(before.error)
@@ -167,6 +172,22 @@ def _tells(seen: Seen) -> tuple[ItemList | None, str]:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """What one manager has counted since it began."""
+
+    polls: int = 0
+    """How often the source was asked for its items."""
+    failed_polls: int = 0
+    """How often it did not answer, or not rightly."""
+    arrived: int = 0
+    """Items that came into the list, after the first one."""
+    made: int = 0
+    """Jobs that it made."""
+    conflicts: int = 0
+    """Jobs that it came to make and found made."""
+
+
+@dataclass(frozen=True)
 class Survey:
     """What one tick saw."""
 
@@ -186,6 +207,11 @@ class Survey:
     """How many may live, and whether starting more makes sense; None before the first look."""
     mode: Mode = Mode.RUNNING
     """What a person has said."""
+    tally: Tally = Tally()
+    first_seen: Mapping[str, float] = field(default_factory=dict)
+    """When items came that were not in the first listing, as long as they are listed."""
+    first_listed_at: float | None = None
+    """When the first good listing was true; None before it."""
 
     @property
     def is_worked_through(self) -> bool:
@@ -201,9 +227,16 @@ class Survey:
             found[job.state] += 1
         for finished in (State.DONE, State.FAILED):
             found[finished] += self.records.count(finished, self.jobs)
-        names = self.items.names if self.items else ()
-        found[State.WAITING] = sum(name not in self.jobs and name not in self.records for name in names)
+        found[State.WAITING] = sum(1 for _ in self._waiting())
         return found
+
+    def waits_since(self) -> float | None:
+        """Since when the item waits that waits longest, as far as this manager knows; None while none does."""
+        first = self.at if self.first_listed_at is None else self.first_listed_at
+        return min((self.first_seen.get(name, first) for name in self._waiting()), default=None)
+
+    def _waiting(self) -> Iterator[str]:
+        return waiting_items(self.items, self.jobs, self.records) if self.items else iter(())
 
 
 class Manager:
@@ -240,6 +273,8 @@ class Manager:
         self._first_seen: dict[str, float] = {}
         """When items came that were not there at this manager's first listing, as long as they are listed."""
         self._listed: frozenset[str] | None = None
+        self._first_listed_at: float | None = None
+        self._arrived = 0
         self._last_started: dict[str, float] | None = None
         """By the group; None before the first look, which has it from the Jobs."""
         self._done_at: float | None = None
@@ -308,7 +343,21 @@ class Manager:
             if job.state is State.DONE:
                 self._done_at = max(self._done_at or 0.0, job.since)
         items, listed_at = (seen.listing.items, seen.listing.wall) if seen.listing else (None, None)
-        return Survey(items, jobs, records, changes, seen.error, observed.at, listed_at, troubles, verdict, mode)
+        return Survey(
+            items,
+            jobs,
+            records,
+            changes,
+            seen.error,
+            observed.at,
+            listed_at,
+            troubles,
+            verdict,
+            mode,
+            tally=Tally(seen.polls, seen.failed_polls, self._arrived, self._starter.made, self._starter.conflicts),
+            first_seen=self._first_seen,
+            first_listed_at=self._first_listed_at,
+        )
 
     def _observe(self, listing: Listing | None, jobs: Jobs, records: Records, under_way: frozenset[str]) -> Observed:
         now = self._clock.wall()
@@ -354,8 +403,12 @@ class Manager:
     def _note_arrivals(self, listed: frozenset[str], at: float) -> None:
         """What is new since the last listing has come since; of what the first one has, nobody knows when."""
         known = {item: seen for item, seen in self._first_seen.items() if item in listed}
-        if self._listed is not None:
-            known |= dict.fromkeys(listed - self._listed - known.keys(), at)
+        if self._listed is None:
+            self._first_listed_at = at
+        else:
+            come = listed - self._listed - known.keys()
+            self._arrived += len(come)
+            known |= dict.fromkeys(come, at)
         self._first_seen, self._listed = known, listed
 
     def _acks(self, listing: Listing | None, fresh: Listing | None) -> Acks:

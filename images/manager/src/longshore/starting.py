@@ -44,6 +44,8 @@ class Starter:
         self._under_way: set[str] = set()
         self._full: Postponed | None = None
         self._postponed: dict[str, Postponed] = {}
+        self._made = 0
+        self._conflicts = 0
 
     def start(
         self,
@@ -85,6 +87,18 @@ class Starter:
         """Items whose Jobs are being made; they count as live."""
         with self._lock:
             return frozenset(self._under_way)
+
+    @property
+    def made(self) -> int:
+        """Jobs that this one has made."""
+        with self._lock:
+            return self._made
+
+    @property
+    def conflicts(self) -> int:
+        """Jobs that it found made when it came to make them: by another manager, or by a request of lost reply."""
+        with self._lock:
+            return self._conflicts
 
     def postponed(self, at: float) -> frozenset[str]:
         """Items that are not to be tried now."""
@@ -130,15 +144,21 @@ class Starter:
         with self._ledger.steady() as records:
             if item_name not in records and may_start() and (refusal := self._create(bundle)):
                 # What the engine can't honour fails the item: a dead letter like any other.
-                self._engine.create(refused_bundle(self._queue, item_name, refusal))
+                self._make(refused_bundle(self._queue, item_name, refusal))
 
     def _create(self, bundle: Bundle) -> str:
         """Why the engine refuses it; empty when it does not."""
         try:
-            self._engine.create(bundle)
+            self._make(bundle)
         except ManifestRefused as exc:
             return str(exc)
         return ""
+
+    def _make(self, bundle: Bundle) -> None:
+        is_new = self._engine.create(bundle)
+        with self._lock:
+            self._made += is_new
+            self._conflicts += not is_new
 
     def _hold(self, trouble: Exception, now: float) -> None:
         """Pause all starts: each of a thousand items would be told the same."""

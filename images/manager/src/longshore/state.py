@@ -72,6 +72,19 @@ class Job:
         return f"stage {self.stage}{'' if is_told else f', exit code {self.exit_code}'}: "
 
     @property
+    def waited_seconds(self) -> float:
+        """What a finished one's item waited: since it was listed, or else since its Job was made; work excluded."""
+        # A Job says when its item was first listed, unless it was there before anybody looked.
+        began = self.created if self.first_seen is None else min(self.first_seen, self.created)
+        # An engine's clock may differ from the worker's.
+        return max(0.0, self.since - began - self.processing_seconds)
+
+    @property
+    def retries(self) -> int:
+        """Attempts that ended and that another one follows, or has followed."""
+        return self.attempt if self.state is State.STARTING else max(0, self.attempt - 1)
+
+    @property
     def is_trouble(self) -> bool:
         """Whether its reason is one for having failed, or for having to start again."""
         return self.state in {State.STARTING, State.FAILED}

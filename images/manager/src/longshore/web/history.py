@@ -100,18 +100,10 @@ class History:
     def _add(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
             if job.state in _FINISHED:
-                self._of(job.since).add(job.state, wait_of(job))
+                self._of(job.since).add(job.state, job.waited_seconds)
 
     def _of(self, at: float) -> _Minute:
         return self._minutes.setdefault(_minute(at), _Minute())
-
-
-def wait_of(job: Job) -> float:
-    """Seconds that a finished Job's item waited: since it was listed, or else since its Job was made; work excluded."""
-    # A Job says when its item was first listed, unless it was there before anybody looked.
-    began = job.created if job.first_seen is None else min(job.first_seen, job.created)
-    # An engine's clock may differ from the worker's.
-    return max(0.0, job.since - began - job.processing_seconds)
 
 
 def _minute(at: float) -> int:
