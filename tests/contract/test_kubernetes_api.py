@@ -129,6 +129,24 @@ def test_time_is_bounded_as_attempts_are() -> None:
     assert (len(server.requests), stop.pauses) == (1, [])
 
 
+def test_each_attempt_is_told_of_with_its_verb_and_code() -> None:
+    """Those that are made again too, a watch as one of its own, and one that nobody answered."""
+    told: list[tuple[str, int | None]] = []
+    steps = [BUSY, replying(), replying(code=201), replying(), refusing(404), *[resetting] * ATTEMPTS]
+    with asking(*steps, on_reply=lambda verb, code: told.append((verb, code))) as (api, server):
+        server.add("watch", telling({}, then="end"))
+        api.get(PATH)
+        api.create(PATH, {})
+        api.patch(PATH, {})
+        api.delete(PATH, "uid", propagation="Background")
+        list(api.watch(PATH, {}, read_seconds=1))
+        with pytest.raises(EngineUnavailable):
+            api.get(PATH)
+
+    assert told[:6] == [("get", 503), ("get", 200), ("create", 201), ("patch", 200), ("delete", 404), ("watch", 200)]
+    assert told[6:] == [("get", None)] * ATTEMPTS
+
+
 def test_closing_ends_the_waiting() -> None:
     """Who waits between two attempts is let go at once."""
     with asking(*[refusing(503, Retry_After="50")] * 9, stop=threading.Event()) as (api, server):

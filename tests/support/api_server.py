@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import kubernetes.client
 
-from longshore.engines.kubernetes.api import Api
+from longshore.engines.kubernetes.api import Api, OnReply
 
 
 @dataclass(frozen=True)
@@ -193,14 +193,19 @@ class Patience(threading.Event):
 
 @contextmanager
 def asking(
-    *steps: Step, stop: threading.Event | None = None, clock: Callable[[], float] = lambda: 0.0, **configured: Any
+    *steps: Step,
+    stop: threading.Event | None = None,
+    clock: Callable[[], float] = lambda: 0.0,
+    on_reply: OnReply = lambda _verb, _code: None,
+    **configured: Any,
 ) -> Iterator[tuple[Api, ApiServer]]:
     """A server with this script, and an `Api` that asks it and never sleeps."""
     with ApiServer(*steps).running() as server:
         configuration = kubernetes.client.Configuration(host=server.url, retries=False, **configured)
         # As in `connect`: whatever the machine that tests has in its environment.
         configuration.proxy = None
-        api = Api(kubernetes.client.ApiClient(configuration), "ns", stop=stop or Patience(), clock=clock)
+        client = kubernetes.client.ApiClient(configuration)
+        api = Api(client, "ns", stop=stop or Patience(), clock=clock, on_reply=on_reply)
         try:
             yield api, server
         finally:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeVar, cast
+from typing import Any, Final, Literal, Self, TypeAlias, TypeVar, cast
 
 import kubernetes.client
 import kubernetes.config
@@ -50,6 +50,9 @@ _POOL: Final = 80
 T = TypeVar("T")
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 Body = Mapping[str, Any] | None
+OnReply: TypeAlias = Callable[[str, int | None], None]
+"""Told of each attempt, from any thread: its verb, watch among them, and its reply's code, or None when none came."""
+_VERBS: Final[Mapping[Method, str]] = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}
 
 
 class ApiError(EngineError):
@@ -118,7 +121,9 @@ class Api:
         *,
         stop: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
+        on_reply: OnReply = lambda _verb, _code: None,
     ) -> None:
+        self._on_reply: Final = on_reply
         self._client: Final = client
         self.namespace: Final = namespace
         self._stop: Final = stop or threading.Event()
@@ -135,7 +140,12 @@ class Api:
 
     @classmethod
     def connect(
-        cls, *, namespace: str | None = None, context: str | None = None, kubeconfig: Path | None = None
+        cls,
+        *,
+        namespace: str | None = None,
+        context: str | None = None,
+        kubeconfig: Path | None = None,
+        on_reply: OnReply = lambda _verb, _code: None,
     ) -> Self:
         """
         By the pod's own service account where there is one, else by a kubeconfig file as kubectl would.
@@ -159,7 +169,7 @@ class Api:
             raise SettingsError(f"no cluster to speak to: {exc}; set KUBECONFIG, or give --context") from exc
         configuration.retries = False
         configuration.connection_pool_maxsize = _POOL
-        return cls(kubernetes.client.ApiClient(configuration), namespace or found)
+        return cls(kubernetes.client.ApiClient(configuration), namespace or found, on_reply=on_reply)
 
     def get(self, path: str, query: Mapping[str, str] | None = None, *, accept: str = "application/json") -> bytes:
         """
@@ -307,7 +317,13 @@ class Api:
             body=dict(request.body) if request.body is not None else None,
             auth_settings=["BearerToken"],
         )
-        return self._client.call_api(*serialized, _request_timeout=(CONNECT_SECONDS, read_seconds)).response
+        code = None
+        try:
+            response = self._client.call_api(*serialized, _request_timeout=(CONNECT_SECONDS, read_seconds)).response
+            code = response.status
+            return response
+        finally:
+            self._on_reply("watch" if (request.query or {}).get("watch") else _VERBS[request.method], code)
 
 
 def decoded(data: bytes, kind: type[T], path: str) -> T:
