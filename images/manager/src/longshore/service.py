@@ -95,8 +95,9 @@ def serve(settings: ManagerSettings) -> None:
     configure(settings.log_format, level=settings.log_level)
     queue = load(settings.queue_file)
     log = get_logger("longshore.manager", queue=queue.name)
-    api = Api.connect(namespace=settings.namespace or None)
-    health = _Health(Metrics(limits_of(queue), version=version("longshore")))
+    metrics = Metrics(limits_of(queue), version=version("longshore"))
+    api = Api.connect(namespace=settings.namespace or None, on_reply=metrics.note_request)
+    health = _Health(metrics)
     with WebServer(health.app, bound("HEALTH_PORT", settings.health_port, ""), _HEALTH_THREADS):
         engine = KubernetesEngine(api, queue.name, mounts=mounts_at_root(list(queue.spec.volumes)))
         recorder = Recorder(api, queue.name, _pod(settings))
@@ -179,8 +180,9 @@ class _Health:
         self._looked_at = self._clock()
         self._has_looked = True
 
-    def note_failure(self, _: Exception) -> None:
+    def note_failure(self, failure: Exception) -> None:
         """The loop lives, though it could not look: a new process would see no more."""
+        self._metrics.note_failure(failure)
         self._looked_at = self._clock()
 
     def app(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
