@@ -73,6 +73,7 @@ class NetworkPolicy(_Model):
 
     enabled: bool = False
     worker_egress: Objects = []
+    status_from: Objects = []
 
 
 class Pdb(_Model):
@@ -81,12 +82,37 @@ class Pdb(_Model):
     enabled: bool = False
 
 
-class PodMonitor(_Model):
-    """Whether and how Prometheus scrapes the manager."""
+class Status(_Model):
+    """Whether and for whom the status page is served."""
+
+    enabled: bool = False
+    existing_secret: str = ""
+    hosts: list[str] = []
+
+
+class Monitor(_Model):
+    """Whether and how Prometheus scrapes the manager, by its pod or by its Service."""
 
     enabled: bool = False
     labels: Texts = {}
     interval: str = Field(default="30s", pattern=r"^([0-9]+(ms|s|m|h))+$")
+
+
+class PrometheusRule(_Model):
+    """Whether and when Prometheus alerts."""
+
+    enabled: bool = False
+    labels: Texts = {}
+    runbook_url: str = "https://longshore.dev/docs/operate.md"
+    failed_ratio: float = Field(default=0.1, gt=0, le=1)
+    oldest_waiting_seconds: int = Field(default=3600, ge=1)
+
+
+class GrafanaDashboard(_Model):
+    """Whether and how a Grafana finds the dashboard."""
+
+    enabled: bool = False
+    labels: Texts = {"grafana_dashboard": "1"}
 
 
 class Deployment(_Model):
@@ -100,7 +126,11 @@ class Deployment(_Model):
     rbac: Rbac = Rbac()
     network_policy: NetworkPolicy = NetworkPolicy()
     pdb: Pdb = Pdb()
-    pod_monitor: PodMonitor = PodMonitor()
+    status: Status = Status()
+    pod_monitor: Monitor = Monitor()
+    service_monitor: Monitor = Monitor()
+    prometheus_rule: PrometheusRule = PrometheusRule()
+    grafana_dashboard: GrafanaDashboard = GrafanaDashboard()
 
 
 def values_schema() -> dict[str, Any]:

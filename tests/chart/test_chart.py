@@ -13,6 +13,7 @@ import yaml
 from syrupy.assertion import SnapshotAssertion
 
 from longshore.queuefile import parse
+from longshore.service import ManagerSettings
 from longshore.sources import Source, source_variables
 
 from .conftest import CHART, KUBE_VERSION, Chart, queue_config
@@ -128,6 +129,8 @@ def changed(path: str, value: object) -> dict[str, Any]:
         ("scalin", {"max": 2}, "additional properties 'scalin' not allowed"),
         ("manager.logLevel", "LOUD", "value must be one of 'DEBUG', 'INFO', 'WARNING', 'ERROR'"),
         ("podUser", 0, "minimum: got 0, want 1"),
+        ("prometheusRule", {"enabled": True}, "set podMonitor.enabled or serviceMonitor.enabled"),
+        ("prometheusRule.failedRatio", 2, "maximum: got 2, want 1"),
     ],
 )
 def test_misuse_fails_when_it_is_rendered_and_says_the_fix(
@@ -137,6 +140,66 @@ def test_misuse_fails_when_it_is_rendered_and_says_the_fix(
     ended = chart.template("--values", values(changed(path, value)))
 
     assert (ended.returncode != 0, words in ended.stderr) == (True, True), ended.stderr
+
+
+def test_a_manager_is_scraped_by_one_monitor(chart: Chart, values: Callable[[dict[str, Any]], str]) -> None:
+    """Two would count everything twice."""
+    both = {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}
+
+    ended = chart.template("--values", values(GOOD | both))
+
+    assert (ended.returncode != 0, "leave one of them" in ended.stderr) == (True, True), ended.stderr
+
+
+def container_of(manifests: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The manager's."""
+    containers = manifests["Deployment/thumbs-manager"]["spec"]["template"]["spec"]["containers"]
+    return next(one for one in containers if one["name"] == "manager")
+
+
+def status_variables(manifests: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the manager is told of its status page."""
+    return {one["name"]: one for one in container_of(manifests)["env"] if one["name"].startswith("STATUS_")}
+
+
+def test_nothing_of_the_status_page_is_there_unless_it_is_asked_for(
+    chart: Chart, values: Callable[[dict[str, Any]], str]
+) -> None:
+    """It shows names and logs."""
+    manifests = chart.manifests("--values", values(GOOD | {"networkPolicy": {"enabled": True}}))
+    (rule,) = manifests["NetworkPolicy/thumbs-manager"]["spec"]["ingress"]
+
+    assert (status_variables(manifests), [one["name"] for one in container_of(manifests)["ports"]]) == ({}, ["health"])
+    assert "Service/thumbs-manager" not in manifests
+    assert 8083 not in [port["port"] for port in rule["ports"]]
+
+
+def test_the_status_page_is_where_its_service_leads(chart: Chart) -> None:
+    """The manager's own settings read what the chart says; the page answers to the names of its Service."""
+    manifests = chart.manifests("--values", str(CHART / "ci" / "status-values.yaml"))
+    told = status_variables(manifests)
+    token = told.pop("STATUS_TOKEN")
+    settings = ManagerSettings.from_environment({name: one["value"] for name, one in told.items()})
+    (port,) = manifests["Service/thumbs-manager"]["spec"]["ports"]
+    ports = {one["name"]: one["containerPort"] for one in container_of(manifests)["ports"]}
+    _, for_status = manifests["NetworkPolicy/thumbs-manager"]["spec"]["ingress"]
+
+    assert token["valueFrom"] == {"secretKeyRef": {"name": "thumbs-status", "key": "token"}}
+    assert (settings.status_port, ports[port["targetPort"]], for_status["ports"]) == (8083, 8083, [{"port": 8083}])
+    assert set(settings.status_hosts) >= {"thumbs-manager", "thumbs-manager.media.svc", "queue.example"}
+    assert for_status["from"]
+
+
+def test_a_status_page_without_a_secret_only_shows(chart: Chart, values: Callable[[dict[str, Any]], str]) -> None:
+    """No token, so nothing can be changed from it; and any pod may look."""
+    more = {"status": {"enabled": True}, "networkPolicy": {"enabled": True}}
+    manifests = chart.manifests("--values", values(GOOD | more))
+    _, for_status = manifests["NetworkPolicy/thumbs-manager"]["spec"]["ingress"]
+
+    assert (set(status_variables(manifests)), for_status) == (
+        {"STATUS_PORT", "STATUS_HOSTS"},
+        {"ports": [{"port": 8083}]},
+    )
 
 
 def test_two_releases_share_no_name(chart: Chart, values: Callable[[dict[str, Any]], str]) -> None:

@@ -28,7 +28,7 @@ OLDEST = KUBE_VERSION.removeprefix("--kube-version=")
 NEWEST = str(kubernetes_validate.latest_version())
 SCENARIOS = sorted((CHART / "ci").glob("*-values.yaml"))
 
-FOREIGN = {("monitoring.coreos.com/v1", "PodMonitor")}
+FOREIGN = {("monitoring.coreos.com/v1", kind) for kind in ("PodMonitor", "ServiceMonitor", "PrometheusRule")}
 """Kinds that Kubernetes itself does not have: tests/cluster/test_dry_run.py has their own schemas."""
 
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.name.removesuffix("-values.yaml"))

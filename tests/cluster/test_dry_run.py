@@ -14,20 +14,28 @@ from support.cluster.release import CHART, Release, shell
 
 pytestmark = pytest.mark.slow
 SCENARIOS = sorted((CHART / "ci").glob("*-values.yaml"))
-KIND = "podmonitors.monitoring.coreos.com"
+KINDS = tuple(f"customresourcedefinition/{kind}.monitoring.coreos.com" for kind in tools.MONITORING_KINDS)
 
 
 @pytest.fixture(scope="module")
-def pod_monitors(cluster: Cluster) -> Iterator[None]:
-    """A cluster that knows PodMonitors, as one with a Prometheus operator does; afterwards as it was."""
-    is_known = KIND in cluster.kubectl("get", "customresourcedefinitions", "-o", "name")
-    if not is_known:
+def monitoring(cluster: Cluster) -> Iterator[None]:
+    """A cluster that knows monitors and rules, as one with a Prometheus operator does; afterwards as it was."""
+    known = cluster.kubectl("get", "customresourcedefinitions", "-o", "name")
+    made = [
+        (kind, file) for kind, file in zip(KINDS, tools.monitoring_kinds(), strict=True) if name_of(kind) not in known
+    ]
+    for kind, file in made:
         # Server-side, since an annotation of the whole would be too long.
-        cluster.kubectl("apply", "--server-side", "-f", str(tools.pod_monitor_kind()))
-        cluster.kubectl("wait", "--for=condition=Established", f"customresourcedefinition/{KIND}", "--timeout=60s")
+        cluster.kubectl("apply", "--server-side", "-f", str(file))
+        cluster.kubectl("wait", "--for=condition=Established", kind, "--timeout=60s")
     yield
-    if not is_known:
-        cluster.kubectl("delete", "customresourcedefinition", KIND)
+    for kind, _ in made:
+        cluster.kubectl("delete", kind)
+
+
+def name_of(kind: str) -> str:
+    """Without what sort of object it is."""
+    return kind.partition("/")[2]
 
 
 def rendered(scenario: Path, namespace: str) -> list[dict[str, Any]]:
@@ -61,7 +69,7 @@ def dry_run(cluster: Cluster, namespace: str, file: Path, manifests: list[dict[s
     return cluster.kubectl("-n", namespace, *arguments).splitlines()
 
 
-@pytest.mark.usefixtures("pod_monitors")
+@pytest.mark.usefixtures("monitoring")
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.name.removesuffix("-values.yaml"))
 def test_the_api_server_takes_every_scenario(cluster: Cluster, namespace: str, tmp_path: Path, scenario: Path) -> None:
     """A server-side dry run with strict fields: nothing is unknown, nothing stands twice."""
@@ -72,7 +80,7 @@ def test_the_api_server_takes_every_scenario(cluster: Cluster, namespace: str, t
     assert len(said) == len(manifests)
 
 
-@pytest.mark.usefixtures("pod_monitors")
+@pytest.mark.usefixtures("monitoring")
 def test_a_field_that_a_pod_monitor_does_not_have_is_refused(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
     """By the operator's own types: else the test above would say nothing of it."""
     manifests = rendered(CHART / "ci" / "metrics-values.yaml", namespace)

@@ -145,6 +145,19 @@ variables of its own. As JSON, to be read with fromJson.
 {{- toJson $variables -}}
 {{- end -}}
 
+{{/* Names that the status page answers to: its Service's, as pods and port forwarders call it, and the user's own. As JSON. */}}
+{{- define "longshore.statusHosts" -}}
+{{- $service := include "longshore.name" (dict "root" . "part" "manager") -}}
+{{- $hosts := list $service -}}
+{{- range list "" ".svc" ".svc.cluster.local" }}{{ $hosts = append $hosts (printf "%s.%s%s" $service $.Release.Namespace .) }}{{ end -}}
+{{- concat $hosts .Values.status.hosts | toJson -}}
+{{- end -}}
+
+{{/* The queue's name as a label of every series: alerts and the dashboard find it by that. */}}
+{{- define "longshore.relabelings" -}}
+- {targetLabel: queue, replacement: {{ include "longshore.queue" . | quote }}}
+{{- end -}}
+
 {{/* What the ambassador's container runs: an image of its own, but for lists, which the manager's has a program for. */}}
 {{- define "longshore.ambassadorImage" -}}
 {{- $source := .Values.source -}}
@@ -335,6 +348,12 @@ spec:
 {{- $queue := include "longshore.queue" . -}}
 {{- if not (regexMatch "^[a-z0-9]([a-z0-9-]{0,51}[a-z0-9])?$" $queue) -}}
   {{- fail (printf "the queue would be called %q after its release: set queue.name, of at most 53 of a-z, 0-9 and -" $queue) -}}
+{{- end -}}
+{{- if and .Values.podMonitor.enabled .Values.serviceMonitor.enabled -}}
+  {{- fail "podMonitor.enabled and serviceMonitor.enabled would have the manager scraped twice, and everything counted twice: leave one of them" -}}
+{{- end -}}
+{{- if and .Values.prometheusRule.enabled (not (or .Values.podMonitor.enabled .Values.serviceMonitor.enabled)) -}}
+  {{- fail "prometheusRule.enabled is of no use alone, as its rules find the queue by a label that a monitor gives: set podMonitor.enabled or serviceMonitor.enabled" -}}
 {{- end -}}
 {{- if gt (int .Values.scaling.min) (int .Values.scaling.max) -}}
   {{- fail (printf "scaling.min is %v, more than scaling.max, %v" .Values.scaling.min .Values.scaling.max) -}}

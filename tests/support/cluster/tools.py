@@ -19,6 +19,7 @@ HELM: Final = "helm.sh/helm/v3/cmd/helm@v3.19.0"
 CONTROLLER_GEN: Final = "sigs.k8s.io/controller-tools/cmd/controller-gen@v0.23.0"
 PROMETHEUS_OPERATOR: Final = "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring"
 PROMETHEUS_OPERATOR_VERSION: Final = "v0.95.1"
+MONITORING_KINDS: Final = ("podmonitors", "servicemonitors", "prometheusrules")
 PROGRAMS: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubectl")
 
 DEBIAN_PACKAGES: Final[Mapping[str, str]] = {
@@ -110,10 +111,24 @@ def helm() -> Path:
     return folder / "helm"
 
 
-def pod_monitor_kind() -> Path:
+def promtool() -> Path:
     """
-    The CustomResourceDefinition of PodMonitors: of the Prometheus operator's own types, by the generator that it is
-    made with there; a minute the first time. The file itself is in no package.
+    What checks Prometheus' rules, and runs their tests.
+
+    Raises:
+        Missing: it is not installed.
+    """
+    found = find("promtool")
+    if found is None:
+        raise Missing("install promtool, of Debian's package prometheus (make test-servers)")
+    return Path(found)
+
+
+def monitoring_kinds() -> tuple[Path, ...]:
+    """
+    The CustomResourceDefinitions of PodMonitors, ServiceMonitors and PrometheusRules: of the Prometheus operator's own
+    types, by the generator that they are made with there; a minute the first time. The files themselves are in no
+    package.
     """
     made_from = f"{CONTROLLER_GEN} {PROMETHEUS_OPERATOR}@{PROMETHEUS_OPERATOR_VERSION}"
     folder = cache_folder() / "bin" / f"monitoring-{hashlib.sha256(made_from.encode()).hexdigest()[:16]}"
@@ -126,7 +141,7 @@ def pod_monitor_kind() -> Path:
         command = [str(fresh / "controller-gen"), "crd", f"paths={PROMETHEUS_OPERATOR}/v1", "output:crd:dir=kinds"]
         subprocess.run(command, cwd=fresh, env={**os.environ, "GOTOOLCHAIN": "local"}, check=True)
         fresh.rename(folder)
-    return folder / "kinds" / "monitoring.coreos.com_podmonitors.yaml"
+    return tuple(folder / "kinds" / f"monitoring.coreos.com_{kind}.yaml" for kind in MONITORING_KINDS)
 
 
 def _fresh(folder: Path) -> Path:
