@@ -45,3 +45,12 @@ def test_a_queue_is_read_in_numbers(release: Release) -> None:
         "longshore_items[failed]": 1,
     }
     assert (found["longshore_source_up"], found["longshore_processing_seconds_count"]) == (1, 1)
+    assert (found["longshore_jobs_created_total"], found["longshore_wait_seconds_count"]) == (2, 2)
+    # prometheus-client sorts labels by name: code, verb.
+    assert found["longshore_kubernetes_requests_total[201][create]"] >= 2
+    assert found["longshore_kubernetes_requests_total[200][watch]"] >= 2
+    assert (found["longshore_ledger_up"], found["longshore_breaker_open"], found["longshore_mode[running]"]) == (
+        1,
+        0,
+        1,
+    )
