@@ -239,10 +239,11 @@ def test_each_alert_fires_for_what_it_is_for_alone(
 def test_a_manager_that_never_looked_is_not_looking(
     promtool: str, rules: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
-    """It has no time of a last look."""
-    changed: dict[str, str | None] = {"longshore_last_look_timestamp_seconds": None, "longshore_ledger_up": None}
+    """It has no time of a last look, and says of the source only that it does not know it to be up."""
+    unknown = ("longshore_last_look_timestamp_seconds", "longshore_ledger_up", 'longshore_mode{mode="running"}')
+    changed: dict[str, str | None] = {**dict.fromkeys(unknown), "longshore_source_up": "0x120"}
 
-    run_tests(promtool, tmp_path, rules, [firing(rules, changed, 6, {"LongshoreManagerNotLooking"})])
+    run_tests(promtool, tmp_path, rules, [firing(rules, changed, at, {"LongshoreManagerNotLooking"}) for at in (6, 60)])
 
 
 @pytest.mark.parametrize("case", WELL)

@@ -64,6 +64,7 @@ def test_a_queue_in_numbers(metrics: Metrics) -> None:
         items=ItemList(("done", "running", "a", "b", "old")),
         records=Records({"old": Record("old", State.DONE, 1.0)}),
         listed_at=1700000000.5,
+        at=1700000001.5,
         tally=Tally(polls=9, failed_polls=2, arrived=5, made=3, conflicts=1),
     )
 
@@ -107,6 +108,7 @@ def test_a_queue_in_numbers(metrics: Metrics) -> None:
         "longshore_look_failures_total[engine]": 0,
         "longshore_look_failures_total[ledger]": 0,
         "longshore_look_failures_total[other]": 0,
+        "longshore_last_look_timestamp_seconds": 1700000001.5,
         "longshore_troubles": 0,
         "longshore_build_info[1.2.3]": 1,
     }
@@ -118,6 +120,7 @@ def test_a_queue_in_numbers(metrics: Metrics) -> None:
 
 def test_a_manager_that_has_not_looked_yet_says_so(metrics: Metrics) -> None:
     """Counters begin at 0, so that their first step is one; what is not known yet is not told."""
+    assert of(metrics, "longshore_mode") == {}
     assert (of(metrics, "longshore_items_finished"), of(metrics, "longshore_source_"), of(metrics, "longshore_l")) == (
         {"longshore_items_finished_total[done]": 0, "longshore_items_finished_total[failed]": 0},
         {"longshore_source_up": 0, "longshore_source_polls_total": 0, "longshore_source_errors_total": 0},
@@ -213,7 +216,7 @@ def test_a_queue_that_is_held_says_by_what(metrics: Metrics) -> None:
     bad = [job_for(name, State.FAILED, since=0.5) for name in "abcde"]
     verdict = judge(replace(OF_TWO, jobs=jobs_of(*bad)), Limits())
 
-    metrics.note(survey(*bad, verdict=verdict, mode=Mode.PAUSED))
+    metrics.note(survey(*bad, verdict=verdict, mode=Mode.PAUSED, at=1.0))
 
     assert {**of(metrics, "longshore_breaker"), **of(metrics, "longshore_mode")} == {
         "longshore_breaker_open": 1,

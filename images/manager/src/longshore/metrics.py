@@ -128,7 +128,7 @@ class Metrics:
         )
         yield from self._of_ledger(survey)
         yield from _of_breaker(survey)
-        modes = {mode: int(survey.mode is mode) for mode in Mode}
+        modes = {mode: int(survey.mode is mode) for mode in Mode} if survey.at else {}
         yield _by_label("longshore_mode", "1 for what a person has said, 0 for the others.", "mode", modes)
         yield _known("longshore_last_look_timestamp_seconds", "When this manager saw its Jobs last.", survey.at or None)
         yield GaugeMetricFamily(
