@@ -24,6 +24,11 @@ def decided(release: Release) -> list[int]:
     return [int(number) for line in lines for number in re.findall(r'"?parallelism"?[=:] ?(\d+)', line)]
 
 
+def events(release: Release) -> list[str]:
+    """Reasons of the Events in the namespace."""
+    return release.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}").split()
+
+
 def add(release: Release, *names: str) -> None:
     """Items that are there."""
     for name in names:
@@ -62,13 +67,14 @@ def test_an_image_that_is_not_there_costs_a_handful_of_jobs_and_mended_goes_on(r
     release.helm("install", release.values(worker=worker, scaling={"max": 100, "law": "fixed"}))
     release.until("the breaker to open", lambda: status(release)["breaker"]["open"])
     cost = len(release.jobs())
+    release.until("an Event", lambda: "BreakerOpened" in events(release))
     waiting = out(longshore(release, "explain", "item 499"))
     release.helm("upgrade", release.values(worker=shell("true", image=release.cluster.shell_image)))
     release.until("some to be done", lambda: status(release)["items"]["done"] >= 10)
 
     assert 5 <= cost <= 10
     assert waiting.startswith("item 499 is waiting: nothing more is started but for trials, since ")
-    assert "breaker opened" in release.log() or status(release)["breaker"]["open"] is False
+    release.until("an Event that it is over", lambda: "BreakerClosed" in events(release))
 
 
 def test_a_paused_queue_starts_nothing_whichever_manager_runs(release: Release) -> None:
