@@ -20,6 +20,7 @@ from longshore_kit.conform import SourceContract, WorkerContract
 from longshore_kit.conform.rules import rules_of
 from support.ambassadors import MemorySource, serving
 from support.runs import LocalRun
+from support.terminals import Terminal
 from support.wrong_ambassadors import NAMES, right_with, served
 
 COMMAND = Path(sys.executable).with_name("longshore")
@@ -91,8 +92,8 @@ def titles(contract: type[Any]) -> list[str]:
 @pytest.mark.parametrize(
     "command",
     [
-        *("", "run", "ls", "explain", "logs", "dead", "retry", "rerun", "doctor", "manifest", "schema"),
-        *("conform", "conform source", "conform worker"),
+        *("", "run", "status", "ls", "explain", "logs", "dead", "retry", "rerun", "pause", "resume", "drain"),
+        *("doctor", "manifest", "schema", "conform", "conform source", "conform worker"),
     ],
 )
 def test_help(local: LocalRun, command: str, snapshot: SnapshotAssertion) -> None:
@@ -106,7 +107,8 @@ def test_as_a_part_of_kubectl_it_has_what_is_about_a_cluster() -> None:
     ended = subprocess.run([plugin, "--help"], capture_output=True, text=True, timeout=60, check=True)
 
     commands = ended.stdout.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
-    offered = ["ls", "explain", "logs", "dead", "retry", "rerun", "doctor", "manifest"]
+    offered = ["status", "ls", "explain", "logs", "dead", "retry", "rerun", "pause", "resume", "drain", "doctor"]
+    offered += ["manifest"]
     assert [line.split()[0] for line in commands if line.startswith("  ") and not line.startswith("   ")] == offered
 
 
@@ -115,7 +117,10 @@ def test_as_a_part_of_kubectl_it_has_what_is_about_a_cluster() -> None:
     [
         (
             "longshore ",
-            ["run", "ls", "explain", "logs", "dead", "retry", "rerun", "doctor", "manifest", "schema", "conform"],
+            [
+                *("run", "status", "ls", "explain", "logs", "dead", "retry", "rerun", "pause", "resume", "drain"),
+                *("doctor", "manifest", "schema", "conform"),
+            ],
         ),
         ("longshore e", ["explain"]),
         ("longshore conform ", ["source", "worker"]),
@@ -190,10 +195,15 @@ def test_ls_json_is_exact(worked: LocalRun) -> None:
         (["--state", "done"], ["good.txt", ODD_SHOWN]),
         (["--state", "failed", "-s", "waiting"], ["later.txt", "bad.txt"]),
         (["--state", "running"], []),
+        (["--reason", "VIDEO Stream"], ["bad.txt"]),
+        (["--reason", "made", "--state", "failed"], []),
+        (["--newer", "1d"], ["good.txt", ODD_SHOWN, "bad.txt"]),
+        (["--older", "1d"], []),
+        (["--older", "0s", "--newer", "2h", "--reason", "made"], ["good.txt", ODD_SHOWN]),
     ],
 )
 def test_ls_names_are_one_a_line(worked: LocalRun, options: list[str], lines: list[str]) -> None:
-    """Whatever is in a name, it takes one line; `--state` picks, and may be given again."""
+    """Whatever is in a name, it takes one line; state, reason and age choose, together too."""
     assert out(worked.longshore("ls", str(worked.file), "-o", "name", *options)).splitlines() == lines
 
 
@@ -254,12 +264,13 @@ def test_what_explain_says_to_type_works(tmp_path: Path, bash: str, folder: str,
 def test_dead_lists_what_has_failed(worked: LocalRun) -> None:
     """The dead letters and their reasons, in every form that ls has."""
     table, names = (out(worked.longshore("dead", str(worked.file), "-o", form)) for form in ("table", "name"))
+    other = out(worked.longshore("dead", str(worked.file), "--reason", "disk", "-o", "name"))
 
     assert cells(table) == [
         ["STATE", "ITEM", "FOR", "REASON OR RESULT"],
         ["failed", "bad.txt", "<age>", "no video stream"],
     ]
-    assert names == "bad.txt\n"
+    assert (names, other) == ("bad.txt\n", "")
 
 
 def test_logs_prints_what_a_failed_worker_wrote(worked: LocalRun) -> None:
@@ -442,7 +453,13 @@ def test_values_that_can_not_be_end_with_2(local: LocalRun, arguments: str) -> N
     assert (ended.returncode, ended.stdout, len(ended.stderr.splitlines())) == (2, "", 1)
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["ls"], ["ls", "x", "--state", "x"], ["conform", "worker"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *([], ["nothing"], ["ls"], ["conform", "worker"]),
+        *(["ls", "x", "--state", "x"], ["ls", "x", "--older", "soon"], ["dead", "x", "--newer", "5"]),
+    ],
+)
 def test_wrong_words_end_with_2_and_the_usage(local: LocalRun, arguments: list[str]) -> None:
     """What is missing or unknown on the command line is told with how to use it."""
     ended = local.longshore(*arguments)
@@ -469,6 +486,51 @@ def test_what_has_left_its_source_is_not_retried(local: LocalRun) -> None:
     assert local.states() == {"bad": "failed", "worse": "waiting"}
 
 
+def test_items_of_one_reason_are_retried_together(local: LocalRun) -> None:
+    """A dry run says which they are, and changes nothing; without a terminal nobody is asked."""
+    local.add_items("full 1", "full 2", "odd")
+    local.define('case "$1" in full*) echo "disk full" >&2; exit 65;; esac; echo "no video" >&2; exit 65')
+    local.run()
+    file = str(local.file)
+    dry, all_dry = (local.longshore("retry", file, one, "--dry-run") for one in ("--reason=DISK", "--all"))
+    before = local.states()
+    wet, none = (local.longshore("retry", file, "--reason", one) for one in ("DISK", "no such words"))
+
+    assert out(dry) == "full 1 would be tried again\nfull 2 would be tried again\n"
+    assert len(out(all_dry).splitlines()) == 3
+    assert set(before.values()) == {"failed"}
+    assert out(wet).splitlines()[:2] == ["full 1 will be tried again", "full 2 will be tried again"]
+    assert local.states() == {"full 1": "waiting", "full 2": "waiting", "odd": "failed"}
+    assert out(none) == "no item has failed for a reason with 'no such words' in it\n"
+
+
+def test_in_a_terminal_it_is_asked_before_all_are_taken_up(local: LocalRun) -> None:
+    """No changes nothing, yes does it, and `--yes` is never asked."""
+    local.add_items("a", "b")
+    local.define("exit 65")
+    local.run()
+    command = local.command("retry", str(local.file), "--all")
+
+    assert answered(command, "n") == (1, "nothing was changed")
+    assert local.states() == {"a": "failed", "b": "failed"}
+    assert answered(command, "y")[0] == 0
+    assert local.states() == {"a": "waiting", "b": "waiting"}
+    local.run()
+    assert answered([*command, "--yes"], None)[0] == 0
+
+
+def answered(command: list[str], answer: str | None) -> tuple[int, str]:
+    """The exit code of a command that asks, and its last words."""
+    screen = Terminal(command)
+    try:
+        if answer is not None:
+            screen.until("2 items will be tried again. Go on? [y/N]: ")
+            screen.type(answer)
+        return screen.end(), screen.text().strip().splitlines()[-1].removeprefix("longshore: ")
+    finally:
+        screen.close()
+
+
 def test_a_done_item_is_done_again_when_somebody_says_so(local: LocalRun) -> None:
     """Named, or all of them: by its Job or, where only a record is left, by that; what is not done is told."""
     local.add_items("a", "b", "c", "bad")
@@ -477,12 +539,14 @@ def test_a_done_item_is_done_again_when_somebody_says_so(local: LocalRun) -> Non
     named = local.longshore("rerun", str(local.file), "a", "bad", "never")
     local.run()
     after_one = {name: len((local.out / name).read_text().split()) for name in "abc"}
+    dry = local.longshore("rerun", str(local.file), "--all", "--dry-run")
     every = local.longshore("rerun", str(local.file), "--all")
     local.run()
 
     assert (named.returncode, named.stdout.splitlines()[0]) == (1, "a will be done again")
     assert [line.split(": ")[1] for line in named.stderr.splitlines()] == ["bad is not done", "never is not done"]
     assert after_one == {"a": 2, "b": 1, "c": 1}
+    assert out(dry) == "3 items would be done again\n"
     assert (every.returncode, every.stdout.splitlines()[0]) == (0, "3 items will be done again")
     assert {name: len((local.out / name).read_text().split()) for name in "abc"} == {"a": 3, "b": 2, "c": 2}
     assert local.states()["bad"] == "failed"

@@ -1,67 +1,11 @@
 """`longshore run` as a person sees it: in a terminal of its own."""
 
-import os
-import pty
-import re
 import signal
-import struct
-import subprocess
-import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fcntl import ioctl
 
-from support.runs import TIMEOUT_SECONDS, LocalRun
-
-COLUMNS = 100
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
-
-
-class Terminal:
-    """A command in a pseudo-terminal, and everything it has written there."""
-
-    def __init__(self, command: list[str]) -> None:
-        self._ours, theirs = pty.openpty()
-        ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, COLUMNS, 0, 0))
-        self.process = subprocess.Popen(
-            command,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env={**os.environ, "TERM": "xterm-256color"},
-            start_new_session=True,
-        )
-        os.close(theirs)
-        self._written = b""
-
-    def until(self, words: str) -> None:
-        """Read on until `words` have been written."""
-        while words not in self.text():
-            assert self._read(), self.text()
-
-    def end(self) -> int:
-        """The exit code, after everything was read."""
-        while self._read():
-            pass
-        return self.process.wait(TIMEOUT_SECONDS)
-
-    def text(self) -> str:
-        """What was written, without colours and movements of the cursor."""
-        return _CONTROL.sub("", self._written.decode(errors="replace"))
-
-    def close(self) -> None:
-        """Nothing of it runs on."""
-        self.process.kill()
-        self.process.wait()
-        os.close(self._ours)
-
-    def _read(self) -> bool:
-        try:
-            chunk = os.read(self._ours, 65536)
-        except OSError:  # Linux says EIO when nobody has the other end open any more
-            chunk = b""
-        self._written += chunk
-        return bool(chunk)
+from support.runs import LocalRun
+from support.terminals import Terminal
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 import yaml
 
+from longshore.cli.choice import Choice, NewerOption, OlderOption, ReasonOption, StateOption
 from longshore.cli.common import Exit, complain, misuse, told_to_people
 from longshore.cli.place import FileWord, ItemWord, Place, Where, placed
 from longshore.cli.status import held_back, records_of, survey_of
@@ -45,10 +46,6 @@ class ManifestOutput(enum.StrEnum):
     JSON = "json"
 
 
-_FilterOption = Annotated[
-    list[State] | None,
-    typer.Option("--state", "-s", help="Only items in this state; may be given again.", show_default=False),
-]
 _ListOutputOption = Annotated[
     ListOutput, typer.Option("--output", "-o", help="name: one a line, odd characters escaped; json: exact.")
 ]
@@ -58,7 +55,10 @@ _ListOutputOption = Annotated[
 def ls(
     file: FileWord = None,
     *,
-    only: _FilterOption = None,
+    only: StateOption = None,
+    reason: ReasonOption = "",
+    older: OlderOption = None,
+    newer: NewerOption = None,
     output: _ListOutputOption = ListOutput.TABLE,
     where: Where,
 ) -> None:
@@ -69,11 +69,19 @@ def ls(
 
     Exit codes: 0 listed · 1 the cluster does not answer · 2 misuse.
     """
-    _list(where, file, only or [], output)
+    _list(where, file, Choice(tuple(only or ()), reason, older, newer), output)
 
 
 @placed
-def dead(file: FileWord = None, *, output: _ListOutputOption = ListOutput.TABLE, where: Where) -> None:
+def dead(
+    file: FileWord = None,
+    *,
+    reason: ReasonOption = "",
+    older: OlderOption = None,
+    newer: NewerOption = None,
+    output: _ListOutputOption = ListOutput.TABLE,
+    where: Where,
+) -> None:
     """
     List what has failed for good, and why.
 
@@ -81,7 +89,7 @@ def dead(file: FileWord = None, *, output: _ListOutputOption = ListOutput.TABLE,
 
     Exit codes: 0 listed · 1 the cluster does not answer · 2 misuse.
     """
-    _list(where, file, [State.FAILED], output)
+    _list(where, file, Choice((State.FAILED,), reason, older, newer), output)
 
 
 @placed
@@ -181,14 +189,16 @@ def schema() -> None:
     write(json.dumps(json_schema(), ensure_ascii=False, indent=2))
 
 
-def _list(where: Where, file: str | None, only: list[State], output: ListOutput) -> None:
+def _list(where: Where, file: str | None, choice: Choice, output: ListOutput) -> None:
     configure("auto", level="ERROR")
     with told_to_people():
         place, more = where.open(file)
         if more:
             raise typer.BadParameter(f"unexpected: {' '.join(more)}", param_hint="FILE")
         with place:
-            rows = [row for row in rows_of(survey_of(place)) if not only or row.state in only]
+            rows = rows_of(survey_of(place))
+    now = time.time()
+    rows = [row for row in rows if choice.takes(row, now)]
     match output:
         case ListOutput.JSON:
             write(json.dumps([row.as_json() for row in rows], ensure_ascii=False, indent=1))

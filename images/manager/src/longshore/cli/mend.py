@@ -1,10 +1,13 @@
 """The commands that mend a queue: retry what has failed, rerun what is done."""
 
+import sys
 from collections.abc import Mapping
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Final, TypeAlias
 
 import typer
 
+from longshore.cli.choice import is_about
 from longshore.cli.common import Exit, complain, misuse, told_to_people
 from longshore.cli.place import FileWord, ItemWords, Place, Where, placed
 from longshore.cli.table import write
@@ -15,6 +18,11 @@ from longshore.state import Job, Jobs, State
 from longshore_kit.errors import EngineError, ItemNotFound, SettingsError, SourceError
 from longshore_kit.logs import configure
 
+_DryRunOption: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Say which these are, and change nothing.")]
+_YesOption: TypeAlias = Annotated[
+    bool, typer.Option("--yes", "-y", help="Don't ask; without a terminal nothing is asked.")
+]
+
 
 @placed
 def retry(
@@ -22,16 +30,25 @@ def retry(
     items: ItemWords = None,
     *,
     every: Annotated[bool, typer.Option("--all", help="Every failed item.")] = False,
+    reason: Annotated[
+        str,
+        typer.Option(
+            "--reason", metavar="TEXT", help="Every failed item with this in its reason, in small letters or large."
+        ),
+    ] = "",
+    dry_run: _DryRunOption = False,
+    yes: _YesOption = False,
     where: Where,
 ) -> None:
     """
     Have failed items tried again.
 
-    Their Jobs are deleted, and a manager makes new ones.
+    Their Jobs are deleted, and a manager makes new ones. More than named ones are asked about first, in a terminal.
 
-    Exit codes: 0 they will be tried · 1 one has not failed, or the cluster does not answer · 2 misuse.
+    Exit codes: 0 they will be tried · 1 one has not failed, the answer was no, or the cluster does not answer ·
+    2 misuse.
     """
-    _again(where, file, items or [], every=every, state=State.FAILED)
+    _again(where, file, _Wish(State.FAILED, tuple(items or ()), every, reason), dry_run=dry_run, yes=yes)
 
 
 @placed
@@ -40,70 +57,140 @@ def rerun(
     items: ItemWords = None,
     *,
     every: Annotated[bool, typer.Option("--all", help="Every done item.")] = False,
+    dry_run: _DryRunOption = False,
+    yes: _YesOption = False,
     where: Where,
 ) -> None:
     """
     Have done items done once more.
 
-    Their Jobs are deleted and their records dropped, and a manager makes new Jobs of those that are still listed.
+    Their Jobs are deleted and their records dropped, and a manager makes new Jobs of those that are still listed. More
+    than named ones are asked about first, in a terminal.
 
-    Exit codes: 0 they will be done again · 1 one is not done, or the cluster does not answer · 2 misuse.
+    Exit codes: 0 they will be done again · 1 one is not done, the answer was no, or the cluster does not answer ·
+    2 misuse.
     """
-    _again(where, file, items or [], every=every, state=State.DONE)
+    _again(where, file, _Wish(State.DONE, tuple(items or ()), every), dry_run=dry_run, yes=yes)
 
 
-_WORDS: Mapping[State, tuple[str, str, str]] = {
-    State.FAILED: ("will be tried again", "has not failed", "no item has failed"),
-    State.DONE: ("will be done again", "is not done", "no item is done"),
+@dataclass(frozen=True)
+class _Words:
+    """How it is told, of items in one state."""
+
+    again: str
+    is_not: str
+    """Of one that is in another state."""
+    none: str
+    """Where there is none at all."""
+    instead: str
+    """What there is in place of names."""
+
+
+_WORDS: Final[Mapping[State, _Words]] = {
+    State.FAILED: _Words("tried again", "has not failed", "no item has failed", "--all, or --reason TEXT"),
+    State.DONE: _Words("done again", "is not done", "no item is done", "--all"),
 }
-"""Of an item that is taken up again; of one that is in another state; where there is none at all."""
 
 
-def _again(where: Where, file: str | None, items: list[str], *, every: bool, state: State) -> None:
+@dataclass(frozen=True)
+class _Wish:
+    """What a command line asks to have taken up again: those named, all in a state, or those with this reason."""
+
+    state: State
+    names: tuple[str, ...] = ()
+    every: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What that is now, with what is known of it."""
+
+    jobs: Jobs
+    records: Records
+    keys: list[Key]
+    gone: set[str]
+    """Failed items that their source has no more."""
+    missed: list[str]
+    """Items that were named, and are in another state."""
+
+
+def _again(where: Where, file: str | None, wish: _Wish, *, dry_run: bool, yes: bool) -> None:
     configure("auto", level="ERROR")
-    will, is_not, none = _WORDS[state]
+    words = _WORDS[wish.state]
     with told_to_people():
-        place, named = where.open(file, items)
-        if bool(named) == every:
-            misuse(f"name the items that should be {'tried' if state is State.FAILED else 'done'} again, or give --all")
+        place, named = where.open(file, wish.names)
+        wish = replace(wish, names=tuple(named))
+        if [bool(named), wish.every, bool(wish.reason)].count(True) != 1:
+            misuse(f"name the items that should be {words.again}, or give {words.instead}")
         with place:
             if why := place.keeps_no_record():
                 complain(why)
                 raise typer.Exit(Exit.SOME_FAILED)
-            jobs, records = place.engine.jobs(), place.ledger().read()
-            gone = _gone(place, jobs, records, named) if state is State.FAILED else set()
-            if every:
-                keys = [key for key in _keys(jobs, records, state) if key not in gone]
-                count, taken = _take_up(place, jobs, records, keys), []
-                # Those that are done are too many to be named, and not all have a name.
-                names = [f"{safe(key)} {will}" for key in keys if isinstance(key, str) and state is State.FAILED]
-                told = names or [f"{count} items {will}" if count else none]
-            else:
-                taken = [item for item in named if _state(jobs, records, item) is state and item not in gone]
-                count = _take_up(place, jobs, records, [records.key_of(item) for item in taken])
-                told = [f"{safe(item)} {will}" for item in taken]
-            idle = place.no_manager()
-    for line in told:
+            chosen = _choose(place, wish)
+            if chosen.keys and not (named or dry_run or yes) and sys.stdin.isatty():
+                _ask(len(chosen.keys), words)
+                chosen = _choose(place, wish)  # an answer takes its time, and the queue has gone on
+            if not dry_run:
+                _take_up(place, chosen)
+            idle = "" if dry_run else place.no_manager()
+    for line in _told(wish, chosen, f"{'would' if dry_run else 'will'} be {words.again}"):
         write(line)
-    for item in sorted(gone):
+    for item in sorted(chosen.gone):
         complain(f"{safe(item)} is not in its source any more, so nothing would try it again: it stays as it is")
-    missed = [item for item in named if item not in taken]
-    for item in missed:
-        if item not in gone:
-            complain(f"{safe(item)} {is_not}: {place.command('explain', item)}")
-    if count and idle:
+    for item in chosen.missed:
+        complain(f"{safe(item)} {words.is_not}: {place.command('explain', item)}")
+    if chosen.keys and idle:
         write(idle)
-    raise typer.Exit(Exit.SOME_FAILED if missed or gone else Exit.OK)
+    raise typer.Exit(Exit.SOME_FAILED if chosen.missed or chosen.gone else Exit.OK)
 
 
-def _gone(place: Place, jobs: Jobs, records: Records, named: list[str]) -> set[str]:
-    """Failed items that their source has no more; where it can't be asked, none is known to be."""
-    failed = {job.item for job in jobs.values() if job.state is State.FAILED}
-    failed |= {item for item, record in records.named.items() if record.state is State.FAILED and item not in jobs}
-    asked_of = failed.intersection(named) if named else failed
+def _ask(count: int, words: _Words) -> None:
+    """Go on only when the answer is yes."""
+    if not typer.confirm(f"{_count(count)} will be {words.again}. Go on?", err=True):
+        complain("nothing was changed")
+        raise typer.Exit(Exit.SOME_FAILED)
+
+
+def _told(wish: _Wish, chosen: _Chosen, will: str) -> list[str]:
+    """A line for each item; those that are done are too many to be named, and not all have a name."""
+    if wish.names:
+        stay = chosen.gone.union(chosen.missed)
+        return [f"{safe(item)} {will}" for item in wish.names if item not in stay]
+    if not chosen.keys:
+        return (
+            []
+            if chosen.gone
+            else [f"{_WORDS[wish.state].none}{f' for a reason with {wish.reason!r} in it' if wish.reason else ''}"]
+        )
+    if wish.state is State.FAILED:
+        return [f"{safe(key)} {will}" for key in chosen.keys if isinstance(key, str)]
+    return [f"{_count(len(chosen.keys))} {will}"]
+
+
+def _count(number: int) -> str:
+    return f"{number} item" if number == 1 else f"{number} items"
+
+
+def _choose(place: Place, wish: _Wish) -> _Chosen:
+    jobs, records = place.engine.jobs(), place.ledger().read()
+    missed = [item for item in wish.names if _state(jobs, records, item) is not wish.state]
+    if wish.names:
+        keys = [records.key_of(item) for item in wish.names if item not in missed]
+    else:
+        keys = [key for key in _keys(jobs, records, wish.state) if is_about(_reason(jobs, records, key), wish.reason)]
+    failed = {key for key in keys if isinstance(key, str)} if wish.state is State.FAILED else set()
+    gone = _gone(place, failed)
+    return _Chosen(jobs, records, [key for key in keys if key not in gone], gone, missed)
+
+
+def _gone(place: Place, items: set[str]) -> set[str]:
+    """Those that their source has no more; where it can't be asked, none is known to be."""
+    if not items:
+        return set()
     try:
         with place.source() as source:
-            unlisted = asked_of.difference(source.list_items().names)
+            unlisted = items.difference(source.list_items().names)
             return {item for item in unlisted if not _is_given(source, item)}
     except (SourceError, EngineError, SettingsError):
         return set()
@@ -131,12 +218,21 @@ def _keys(jobs: Jobs, records: Records, state: State) -> list[Key]:
     return list(found | {key: None for key in kept if not isinstance(key, str) or key not in jobs})
 
 
-def _take_up(place: Place, jobs: Jobs, records: Records, keys: list[Key]) -> int:
+def _reason(jobs: Jobs, records: Records, key: Key) -> str:
+    if isinstance(key, bytes):
+        return ""
+    if job := jobs.get(key):
+        return job.told_reason
+    record = records.named.get(key)
+    return record.reason if record else ""
+
+
+def _take_up(place: Place, chosen: _Chosen) -> None:
     """Delete the Jobs, then the records, in this order: a manager may be entering the record of such a Job."""
-    doomed = set(keys)
-    gone: list[Job] = [job for item, job in jobs.items() if job.is_finished and records.key_of(item) in doomed]
+    doomed = set(chosen.keys)
+    key_of = chosen.records.key_of
+    gone: list[Job] = [job for item, job in chosen.jobs.items() if job.is_finished and key_of(item) in doomed]
     for job in gone:
         place.engine.delete(job)
-    if keys:
-        place.ledger().remove(keys)
-    return len(keys)
+    if chosen.keys:
+        place.ledger().remove(chosen.keys)
