@@ -92,7 +92,7 @@ def titles(contract: type[Any]) -> list[str]:
 @pytest.mark.parametrize(
     "command",
     [
-        *("", "run", "status", "ls", "explain", "logs", "dead", "retry", "rerun", "pause", "resume", "drain"),
+        *("", "run", "status", "top", "ls", "explain", "logs", "dead", "retry", "rerun", "pause", "resume", "drain"),
         *("doctor", "manifest", "schema", "conform", "conform source", "conform worker"),
     ],
 )
@@ -107,7 +107,7 @@ def test_as_a_part_of_kubectl_it_has_what_is_about_a_cluster() -> None:
     ended = subprocess.run([plugin, "--help"], capture_output=True, text=True, timeout=60, check=True)
 
     commands = ended.stdout.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
-    offered = ["status", "ls", "explain", "logs", "dead", "retry", "rerun", "pause", "resume", "drain", "doctor"]
+    offered = ["status", "top", "ls", "explain", "logs", "dead", "retry", "rerun", "pause", "resume", "drain", "doctor"]
     offered += ["manifest"]
     assert [line.split()[0] for line in commands if line.startswith("  ") and not line.startswith("   ")] == offered
 
@@ -118,7 +118,20 @@ def test_as_a_part_of_kubectl_it_has_what_is_about_a_cluster() -> None:
         (
             "longshore ",
             [
-                *("run", "status", "ls", "explain", "logs", "dead", "retry", "rerun", "pause", "resume", "drain"),
+                *(
+                    "run",
+                    "status",
+                    "top",
+                    "ls",
+                    "explain",
+                    "logs",
+                    "dead",
+                    "retry",
+                    "rerun",
+                    "pause",
+                    "resume",
+                    "drain",
+                ),
                 *("doctor", "manifest", "schema", "conform"),
             ],
         ),

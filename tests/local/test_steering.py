@@ -109,6 +109,63 @@ def test_status_says_it_all_on_one_screen(local: LocalRun) -> None:
     assert [job["item"] for job in as_json["failed"]] == ["bad\x1b[31m"]
 
 
+def test_logs_follow_a_worker_to_its_end(local: LocalRun) -> None:
+    """What comes is printed once, over attempts; the exit code says what became of the item."""
+    local.add_items("a")
+    script = f'echo "try $(ls "$OUT_PATH" | wc -l)"; {HOLD}; rm "$OUT_PATH/go"; echo late; sleep 2; exit 1'
+    local.define(script, retry={"attempts": 2})
+    process = local.start("--until-done")
+    await_file(local.out / "a.up", process)
+    following = subprocess.Popen(
+        local.command("logs", str(local.file), "a", "--follow"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert following.stdout is not None
+    lines = [following.stdout.readline()]
+    (local.out / "go").touch()
+    lines.append(following.stdout.readline())
+    lines.append(following.stdout.readline())
+    (local.out / "go").touch()
+    out, err = following.communicate(timeout=120)
+    process.communicate(timeout=120)
+
+    assert (lines, out) == (["try 0\n", "late\n", "try 1\n"], "late\n")
+    assert following.returncode == 1
+    assert "longshore: attempt 2 of 2\n" in err
+    assert re.search(r"^longshore: a failed since .* after 2 attempts", err, re.MULTILINE)
+
+
+def test_following_what_is_done_says_its_result(local: LocalRun) -> None:
+    """Nothing of its log is kept; exit code 0. What was never started has no log."""
+    local.add_items("a")
+    local.define('echo made > "$LONGSHORE_RESULT_FILE"')
+    local.run()
+    done, never = (local.longshore("logs", str(local.file), item, "-f") for item in ("a", "b"))
+
+    assert (done.returncode, done.stdout, done.stderr.endswith(" of work in 1 attempt: made.\n")) == (0, "", True)
+    assert (never.returncode, never.stderr) == (1, f"longshore: b has no log: longshore explain {local.file} b\n")
+
+
+def test_top_shows_what_is_at_work(local: LocalRun) -> None:
+    """The longest first, each with its last words."""
+    local.add_items("a", "b")
+    local.define(f'echo "half way through $1"; {HOLD}')
+    process = local.start("--until-done")
+    await_file(local.out / "a.up", process)
+    await_file(local.out / "b.up", process)
+    text = longshore(local, "top")
+    (local.out / "go").touch()
+    end(process)
+    after = longshore(local, "top")
+
+    rows = [re.split(r" {2,}", line) for line in re.sub(r"[0-9.]+ s", "<age>", text).splitlines()]
+    assert rows[0] == ["STATE", "ITEM", "FOR", "ATTEMPT", "STAGE", "LAST WORDS"]
+    assert sorted(rows[1:]) == [["running", one, "<age>", "1/3", f"half way through {one}"] for one in "ab"]
+    assert after.startswith("nothing is at work. no manager is running. Start one: ")
+
+
 def test_a_broken_worker_costs_a_handful_of_jobs_and_mended_goes_on_by_itself(local: LocalRun) -> None:
     """Five hundred items wait; none is lost, and nobody has to say that it is mended."""
     local.add_items(*(f"item {number:03}" for number in range(500)))
@@ -131,7 +188,7 @@ def test_a_broken_worker_costs_a_handful_of_jobs_and_mended_goes_on_by_itself(lo
     assert (states.count("waiting"), states.count("done") >= 480) == (0, True)
 
 
-@pytest.mark.parametrize("word", ["pause", "resume", "drain", "status"])
+@pytest.mark.parametrize("word", ["pause", "resume", "drain", "status", "top"])
 def test_a_queue_that_there_is_not_is_told(tmp_path: Path, word: str) -> None:
     """As by every command."""
     ended = LocalRun(tmp_path).longshore(word, str(tmp_path / "none.yaml"))

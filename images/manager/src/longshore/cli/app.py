@@ -11,6 +11,7 @@ from longshore.cli.conform import conform_app
 from longshore.cli.doctor import doctor
 from longshore.cli.run import run
 from longshore.cli.status import status
+from longshore.cli.top import top
 
 
 def _print_version(value: bool) -> None:
@@ -41,7 +42,7 @@ def make_app() -> typer.Typer:
     is_plugin = program() == KUBECTL  # what is about a file of this machine is not kubectl's
     if not is_plugin:
         app.command(epilog=EXIT_CODES)(run)
-    looking = (status, look.ls, look.explain, look.logs, look.dead)
+    looking = (status, top, look.ls, look.explain, look.logs, look.dead)
     steering = (mend.retry, mend.rerun, steer.pause, steer.resume, steer.drain)
     for command in (*looking, *steering, doctor, look.manifest):
         app.command()(command)

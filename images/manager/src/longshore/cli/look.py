@@ -13,6 +13,7 @@ import yaml
 
 from longshore.cli.choice import Choice, NewerOption, OlderOption, ReasonOption, StateOption
 from longshore.cli.common import Exit, complain, misuse, told_to_people
+from longshore.cli.follow import follow
 from longshore.cli.place import FileWord, ItemWord, Place, Where, placed
 from longshore.cli.status import held_back, records_of, survey_of
 from longshore.cli.table import print_table, rows_of, write
@@ -121,20 +122,26 @@ def logs(
             "--stage", metavar="NAME", help="Of a chain: this stage's; default: the one at which it is or ended."
         ),
     ] = "",
+    following: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print on what comes, until the item is done or has failed.")
+    ] = False,
     where: Where,
 ) -> None:
     """
     Print the end of what an item's last worker wrote.
 
-    64 KiB at most. Of an item that is done nothing is kept but its result, which `explain` says.
+    64 KiB at most. Of an item that is done nothing is kept but its result, which `explain` says, and `--follow` too.
+    It looks once a second: what a worker wrote just before it was done may be missing.
 
-    Exit codes: 0 printed · 1 there is none · 2 misuse.
+    Exit codes: 0 printed, with --follow: done · 1 there is none, with --follow: failed · 2 misuse · 130 interrupted.
     """
     configure("auto", level="ERROR")
     with told_to_people():
         place, name = where.open_item(file, item)
         with place:
             _expect_stage(place, stage)
+            if following:
+                raise typer.Exit(follow(place, name, stage))
             job = place.engine.jobs().get(name)
             text = place.engine.log(job, stage) if job else ""
     if not text:

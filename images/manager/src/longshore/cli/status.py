@@ -3,8 +3,9 @@
 import enum
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 from rich.console import Console
@@ -20,13 +21,17 @@ from longshore.ledger import LedgerUnavailable
 from longshore.manager import Survey, judged
 from longshore.plan import Verdict
 from longshore.records import Records
-from longshore.state import Job, State
+from longshore.state import Job, Jobs, State
 from longshore_kit.errors import EngineError, SettingsError, SourceUnavailable
 from longshore_kit.logs import configure
 
 _ROWS: Final = 10
 _LAST: Final = 5
 _WATCH_SECONDS: Final = 2.0
+
+WatchOption: TypeAlias = Annotated[
+    bool, typer.Option("--watch", "-w", help="Look again every two seconds, until Ctrl-C.")
+]
 
 
 class StatusOutput(enum.StrEnum):
@@ -40,7 +45,7 @@ class StatusOutput(enum.StrEnum):
 def status(
     file: FileWord = None,
     *,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again every two seconds, until Ctrl-C.")] = False,
+    watch: WatchOption = False,
     output: Annotated[StatusOutput, typer.Option("--output", "-o", help="json: everything, as one object.")] = (
         StatusOutput.TEXT
     ),
@@ -58,14 +63,19 @@ def status(
             if output is StatusOutput.JSON:
                 typer.echo(json.dumps(_look(place).as_json(), ensure_ascii=False, indent=1))
                 return
-            console = Console(highlight=False)
-            if not watch:
-                console.print(_look(place).text(console.width), soft_wrap=True)
-                return
-            with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
-                while True:
-                    live.update(_look(place).text(console.width), refresh=True)
-                    time.sleep(_WATCH_SECONDS)  # the pause that is asked for; Ctrl-C ends it
+            show(lambda width: _look(place).text(width), watch=watch)
+
+
+def show(look: Callable[[int], Text], *, watch: bool) -> None:
+    """Print what a look gives in lines of this width: once, or again and again in one place."""
+    console = Console(highlight=False)
+    if not watch:
+        console.print(look(console.width), soft_wrap=True)
+        return
+    with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
+        while True:
+            live.update(look(console.width), refresh=True)
+            time.sleep(_WATCH_SECONDS)  # the pause that is asked for; Ctrl-C ends it
 
 
 @dataclass(frozen=True)
@@ -132,11 +142,16 @@ class Status:
         return [safe(one) for one in told]
 
     def _running(self) -> list[Job]:
-        return sorted((job for job in self.survey.jobs.values() if job.is_live), key=lambda job: job.since)
+        return live_jobs(self.survey.jobs)
 
     def _failed(self) -> list[Job]:
         failed = (job for job in self.survey.jobs.values() if job.state is State.FAILED)
         return sorted(failed, key=lambda job: job.since, reverse=True)
+
+
+def live_jobs(jobs: Jobs) -> list[Job]:
+    """Those that are at work, or may be any moment; the longest in its state first."""
+    return sorted((job for job in jobs.values() if job.is_live), key=lambda job: job.since)
 
 
 def held_back(place: Place, verdict: Verdict | None) -> str:

@@ -59,15 +59,22 @@ def print_table(rows: list[Row], *, wide: bool) -> None:
     now, console = time.time(), Console(highlight=False)
     headings = ["STATE", "ITEM", "FOR", *(["ATTEMPT", "JOB"] if wide else []), "REASON OR RESULT"]
     table = [[*_cells(row, now, wide=wide), safe(" ".join(row.reason.split()))] for row in rows]
-    widths = [max(map(cell_len, column)) for column in zip(headings, *table, strict=True)]
     room = console.width if console.is_terminal and not wide else None
-    for cells, row in zip([headings, *table], [None, *rows], strict=True):
+    for line in lines_of(headings, table, [COLOURS[row.state] for row in rows], room):
+        console.print(line, no_wrap=True, crop=False, overflow="ignore")
+
+
+def lines_of(headings: list[str], table: list[list[str]], styles: list[str], room: int | None) -> list[Text]:
+    """A table in columns, each row's first cell in its style; a line that is longer than `room` cells is cut."""
+    widths = [max(map(cell_len, column)) for column in zip(headings, *table, strict=True)]
+    lines = []
+    for cells, style in zip([headings, *table], ["", *styles], strict=True):
         line = Text("  ".join(set_cell_size(cell, width) for cell, width in zip(cells, widths, strict=True)).rstrip())
-        if row is not None:
-            line.stylize(COLOURS[row.state], 0, len(row.state))
+        line.stylize(style, 0, len(cells[0]))
         if room is not None and line.cell_len > room:
             line.truncate(room, overflow="ellipsis")
-        console.print(line, no_wrap=True, crop=False, overflow="ignore")
+        lines.append(line)
+    return lines
 
 
 def _cells(row: Row, now: float, *, wide: bool) -> list[str]:

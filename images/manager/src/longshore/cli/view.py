@@ -213,7 +213,7 @@ class LiveView(View):
         """What the shown workers said last; not while drawing, which is done by another thread, four times a second."""
         # A courtesy: where they can't be read just now, the last ones stay.
         with contextlib.suppress(EngineError):
-            self._words = {job.item: _last_line(self._engine.log(job)) for job in self._live_jobs()[:_ROWS]}
+            self._words = {job.item: last_line(self._engine.log(job)) for job in self._live_jobs()[:_ROWS]}
 
     def _live_jobs(self) -> list[Job]:
         return sorted((job for job in self._survey.jobs.values() if job.is_live), key=lambda job: job.created)
@@ -245,11 +245,11 @@ def _line(job: Job) -> str:
         case State.DONE:
             return f"done      {item}  {duration(job.processing_seconds)}"
         case State.FAILED:
-            return f"failed    {item}  {job.at_stage}{_last_line(job.reason)}"
+            return f"failed    {item}  {job.at_stage}{last_line(job.reason)}"
         case State.STARTING if job.reason:
             return (
                 f"{job.state:<9} {item}  again, after attempt {job.attempt} of {job.attempts}: "
-                f"{job.at_stage}{_last_line(job.reason)}"
+                f"{job.at_stage}{last_line(job.reason)}"
             )
         case _:
             again = f"  attempt {job.attempt} of {job.attempts}" if job.attempt > 1 else ""
@@ -267,12 +267,13 @@ def _not_settled(pending: int) -> str:
 
 def _failures(ending: Ending) -> Iterator[str]:
     for item, reason in list(ending.failed.items())[:_FAILURES_SHOWN]:
-        yield f"failed: {safe(item)}: {_last_line(reason)}"
+        yield f"failed: {safe(item)}: {last_line(reason)}"
     if (more := len(ending.failed) - _FAILURES_SHOWN) > 0:
         yield f"and {more} more; see `longshore ls --state failed`"
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
+    """The last line of what a worker wrote, or of a reason, safe to print; empty where there is none."""
     lines = text.strip().splitlines()
     return safe(lines[-1])[-_WORDS:] if lines else ""
 
