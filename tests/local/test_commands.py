@@ -92,7 +92,23 @@ def titles(contract: type[Any]) -> list[str]:
 @pytest.mark.parametrize(
     "command",
     [
-        *("", "run", "status", "top", "ls", "explain", "logs", "dead", "retry", "rerun", "pause", "resume", "drain"),
+        *(
+            "",
+            "init",
+            "check",
+            "run",
+            "status",
+            "top",
+            "ls",
+            "explain",
+            "logs",
+            "dead",
+            "retry",
+            "rerun",
+            "pause",
+            "resume",
+            "drain",
+        ),
         *("doctor", "manifest", "schema", "conform", "conform source", "conform worker"),
     ],
 )
@@ -119,6 +135,8 @@ def test_as_a_part_of_kubectl_it_has_what_is_about_a_cluster() -> None:
             "longshore ",
             [
                 *(
+                    "init",
+                    "check",
                     "run",
                     "status",
                     "top",
@@ -161,6 +179,23 @@ def test_bash_takes_the_completion(bash: str) -> None:
     """
 
     assert out(in_bash(bash, script)) == "source worker\n"
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_each_shell_can_read_its_completion(name: str) -> None:
+    """What is printed when it is asked for in that shell, and what is for it when another one asks."""
+    shell = shutil.which(name) or pytest.skip(f"{name} is not installed: apt-get install {name}")
+    environ = os.environ | {"PATH": f"{COMMAND.parent}:{os.environ['PATH']}"}
+    # `true` keeps the shell there: with one command alone it would become that command.
+    typed = [shell, "-c", "longshore --show-completion; true"]
+    here = subprocess.run(typed, env=environ, capture_output=True, text=True, timeout=60, check=True)
+    asked = environ | {"_LONGSHORE_COMPLETE": f"source_{name}"}
+    there = subprocess.run([COMMAND], env=asked, capture_output=True, text=True, timeout=60, check=True)
+
+    assert f"complete_{name}" in there.stdout
+    assert here.stdout.strip() == there.stdout.strip()
+    read = subprocess.run([shell, "-n"], input=there.stdout, capture_output=True, text=True, timeout=60, check=False)
+    assert (read.returncode, read.stderr) == (0, "")
 
 
 def test_ls_shows_a_table(worked: LocalRun) -> None:
@@ -318,6 +353,60 @@ def test_doctor_says_what_is_wrong(local: LocalRun) -> None:
         ["wrong    worker", "ok       state folder", "wrong    source"],
     )
     assert ("no-such-program" in lines[0], "none" in lines[2]) == (True, True)
+
+
+def test_check_reports_every_mistake_of_a_file_and_every_part(local: LocalRun, worked: LocalRun) -> None:
+    """A right file's parts are looked at as by doctor; a wrong one's mistakes have line, key and the near key."""
+    local.file.write_text("source: {kind: lists, list: {items: [a]}}\nworker:\n  comand: [true]\n", encoding="utf-8")
+    right, wrong = (run.longshore("check", str(run.file)) for run in (worked, local))
+    doctor = worked.longshore("doctor", str(worked.file))
+
+    assert out(right) == f"ok       queue file: it defines the queue local\n{out(doctor)}"
+    assert (wrong.returncode, wrong.stderr) == (1, "")
+    kinds = "'nfs', 's3', 'redis', 'kafka', 'list' or 'custom'"
+    assert wrong.stdout.splitlines() == [
+        f"wrong    queue file: {local.file}:1: source.kind: expected {kinds}; did you mean 'list'?",
+        f"wrong    queue file: {local.file}:3: worker.comand: no such key; did you mean 'command'?",
+    ]
+
+
+def test_init_writes_a_file_that_check_and_run_take(local: LocalRun) -> None:
+    """Two commands later its items are done; a file that is there is never written over unasked."""
+    flags = ("--source", "list", "--command", "echo 'for ${name}'", "--name", "mine", "-o", str(local.file))
+    first, second, forced = (local.longshore("init", *flags, *more) for more in ((), (), ("--force",)))
+    checked = out(local.longshore("check", str(local.file)))
+    ended = local.run()
+
+    assert out(first) == f"{local.file} is written. Look at it, then: longshore check {local.file}\n"
+    said = f"longshore: {local.file} is there already: choose another --output, or give --force\n"
+    assert (second.returncode, second.stderr, forced.returncode) == (2, said, 0)
+    assert {line.split()[0] for line in checked.splitlines()} == {"ok"}
+    assert (ended.returncode, local.states()) == (0, {"first": "done", "second": "done"})
+
+
+def test_init_asks_in_a_terminal(local: LocalRun) -> None:
+    """What no option says is asked; elsewhere it is told."""
+    file = local.folder / "asked.yaml"
+    screen = Terminal(local.command("init", "-o", str(file)))
+    try:
+        for question, answer in (
+            ("What the items come from", "nsf"),
+            ("did you mean 'nfs'?", "nfs"),
+            ("Where the items are", "./items"),
+            ("The worker's image", ""),
+            ("The worker's command", ""),
+        ):
+            screen.until(question)
+            screen.type(answer)
+        code = screen.end()
+    finally:
+        screen.close()
+    untold = local.longshore("init", "-o", str(local.file))
+
+    assert code == 0, screen.text()
+    document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert (document["source"]["kind"], document["worker"]["command"]) == ("nfs", ["echo", "${name}"])
+    assert (untold.returncode, local.file.exists()) == (2, False)
 
 
 @pytest.mark.parametrize(

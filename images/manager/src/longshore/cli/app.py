@@ -8,7 +8,8 @@ from longshore import __version__
 from longshore.cli import look, mend, steer
 from longshore.cli.common import EXIT_CODES, KUBECTL, program
 from longshore.cli.conform import conform_app
-from longshore.cli.doctor import doctor
+from longshore.cli.doctor import check, doctor
+from longshore.cli.init import init
 from longshore.cli.run import run
 from longshore.cli.status import status
 from longshore.cli.top import top
@@ -41,6 +42,8 @@ def make_app() -> typer.Typer:
 
     is_plugin = program() == KUBECTL  # what is about a file of this machine is not kubectl's
     if not is_plugin:
+        app.command()(init)
+        app.command()(check)
         app.command(epilog=EXIT_CODES)(run)
     looking = (status, top, look.ls, look.explain, look.logs, look.dead)
     steering = (mend.retry, mend.rerun, steer.pause, steer.resume, steer.drain)
