@@ -43,10 +43,10 @@ cluster-tools: ## Install what a cluster of its own needs: Debian, as root.
 	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $(CLUSTER_PACKAGES) >/dev/null; }
 
 # What the tests of sources run: a Redis, and Java with Maven for Kafka; the S3 server comes in a wheel. And the browser
-# that looks at the status page, and the shells that read their completion.
+# that looks at the status page, the shells that read their completion, and jq for a worker in a shell.
 #
 # Of the package prometheus only promtool is taken, which checks the chart's rules: installed, it would start a daemon.
-SERVER_PACKAGES := redis-server openjdk-17-jre-headless maven chromium zsh fish
+SERVER_PACKAGES := redis-server openjdk-17-jre-headless maven chromium zsh fish jq
 
 .PHONY: test-servers
 test-servers: ## Install the servers that sources are tested on: Debian, as root.

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from longshore_kit.conform import check_source
 from longshore_worker_ffmpeg.ffmpeg import find_ffmpeg
 from support.runs import EXAMPLES, LocalRun, example
 from support.servers.kafka import KafkaServer
-from support.servers.process import free_port, program
+from support.servers.process import connects, free_port, program
 from support.servers.redis import RedisServer
 from support.servers.s3 import ADMIN, S3Server
 from support.videos import real_videos
@@ -207,12 +206,6 @@ def test_the_ambassador_of_the_example_conforms(node: str) -> None:
 
     assert [result for result in results if result.outcome == "failed"] == []
     assert sum(result.outcome == "passed" for result in results) > 5
-
-
-def connects(port: int) -> bool:
-    """Whether somebody listens."""
-    with socket.socket() as asking:
-        return asking.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.usefixtures("node")

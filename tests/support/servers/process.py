@@ -106,3 +106,9 @@ def each(*servers: Server) -> Iterator[tuple[Server, ...]]:
     """Several, started one after the other."""
     with contextlib.ExitStack() as stack:
         yield tuple(stack.enter_context(server) for server in servers)
+
+
+def connects(port: int) -> bool:
+    """Whether somebody listens."""
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
