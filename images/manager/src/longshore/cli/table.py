@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from rich.cells import cell_len, set_cell_size
@@ -59,22 +60,39 @@ def print_table(rows: list[Row], *, wide: bool) -> None:
     now, console = time.time(), Console(highlight=False)
     headings = ["STATE", "ITEM", "FOR", *(["ATTEMPT", "JOB"] if wide else []), "REASON OR RESULT"]
     table = [[*_cells(row, now, wide=wide), safe(" ".join(row.reason.split()))] for row in rows]
-    room = console.width if console.is_terminal and not wide else None
-    for line in lines_of(headings, table, [COLOURS[row.state] for row in rows], room):
+    if not console.is_terminal:
+        # Plain lines, one after the other: who reads a hundred thousand of them waits for none but these.
+        sys.stdout.writelines(f"{line}\n" for line in _aligned(headings, table))
+        return
+    for line in lines_of(headings, table, [COLOURS[row.state] for row in rows], None if wide else console.width):
         console.print(line, no_wrap=True, crop=False, overflow="ignore")
 
 
-def lines_of(headings: list[str], table: list[list[str]], styles: list[str], room: int | None) -> list[Text]:
+def lines_of(headings: list[str], table: list[list[str]], styles: list[str], room: int | None) -> Iterator[Text]:
     """A table in columns, each row's first cell in its style; a line that is longer than `room` cells is cut."""
-    widths = [max(map(cell_len, column)) for column in zip(headings, *table, strict=True)]
-    lines = []
-    for cells, style in zip([headings, *table], ["", *styles], strict=True):
-        line = Text("  ".join(set_cell_size(cell, width) for cell, width in zip(cells, widths, strict=True)).rstrip())
-        line.stylize(style, 0, len(cells[0]))
+    for plain, first, style in zip(
+        _aligned(headings, table), (row[0] for row in [headings, *table]), ["", *styles], strict=True
+    ):
+        line = Text(plain)
+        line.stylize(style, 0, len(first))
         if room is not None and line.cell_len > room:
             line.truncate(room, overflow="ellipsis")
-        lines.append(line)
-    return lines
+        yield line
+
+
+def _aligned(headings: list[str], table: list[list[str]]) -> Iterator[str]:
+    """Each row as one line, its columns as wide as the widest of them."""
+    widths = [max(map(_width, column)) for column in zip(headings, *table, strict=True)]
+    for cells in [headings, *table]:
+        yield "  ".join(_padded(cell, width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _width(cell: str) -> int:
+    return len(cell) if cell.isascii() else cell_len(cell)
+
+
+def _padded(cell: str, width: int) -> str:
+    return cell.ljust(width) if cell.isascii() else set_cell_size(cell, width)
 
 
 def _cells(row: Row, now: float, *, wide: bool) -> list[str]:

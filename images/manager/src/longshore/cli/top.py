@@ -41,7 +41,7 @@ def _look(place: Place, width: int) -> Text:
         return Text(f"nothing is at work. {place.no_manager()}".rstrip())
     now, shown = time.time(), jobs[:_ROWS]
     table = [_cells(job, now, last_line(place.engine.log(job)) or last_line(job.reason)) for job in shown]
-    lines = lines_of(_HEADINGS, table, [COLOURS[job.state] for job in shown], width)
+    lines = list(lines_of(_HEADINGS, table, [COLOURS[job.state] for job in shown], width))
     if more := len(jobs) - len(shown):
         lines.append(Text(f"and {more} more"))
     return Text("\n").join(lines)
