@@ -250,7 +250,8 @@ def test_all_failed_items_are_tried_again_when_somebody_says_so(local: LocalRun)
 def test_files_that_are_still_written_are_waited_for(local: LocalRun) -> None:
     """`--until-done` does not end while the source has items that it will list by itself."""
     local.add_items("a")
-    source = {"kind": "nfs", "volumes": ["media"], "nfs": {"pattern": "**/*", "settleSeconds": 3}}
+    # Longer than any start takes: the first look must come before it has settled.
+    source = {"kind": "nfs", "volumes": ["media"], "nfs": {"pattern": "**/*", "settleSeconds": 15}}
     local.define("true", source=source)
 
     ended = local.run()
