@@ -8,7 +8,7 @@ import typer
 
 from longshore.cli.common import Exit, complain
 from longshore.cli.place import Place
-from longshore.cli.status import records_of
+from longshore.cli.seen import records_of
 from longshore.explain import explain_job, explain_record, safe
 from longshore.state import State
 

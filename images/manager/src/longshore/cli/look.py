@@ -15,7 +15,7 @@ from longshore.cli.choice import Choice, NewerOption, OlderOption, ReasonOption,
 from longshore.cli.common import Exit, complain, misuse, told_to_people
 from longshore.cli.follow import follow
 from longshore.cli.place import FileWord, ItemWord, Place, Where, placed
-from longshore.cli.status import held_back, records_of, survey_of
+from longshore.cli.seen import held_back, records_of, survey_of
 from longshore.cli.table import print_table, rows_of, write
 from longshore.explain import Line, explain_job, explain_record, explain_waiting, safe
 from longshore.manager import Survey, judged

@@ -12,17 +12,17 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from longshore.cli.common import complain, told_to_people
+from longshore.cli.common import told_to_people
 from longshore.cli.place import FileWord, Place, Where, placed
+from longshore.cli.seen import survey_of
 from longshore.cli.view import COLOURS
 from longshore.control import Mode
 from longshore.explain import duration, safe
 from longshore.ledger import LedgerUnavailable
 from longshore.manager import Survey, judged
 from longshore.plan import Verdict
-from longshore.records import Records
 from longshore.state import Job, Jobs, State
-from longshore_kit.errors import EngineError, SettingsError, SourceUnavailable
+from longshore_kit.errors import EngineError, SettingsError
 from longshore_kit.logs import configure
 
 _ROWS: Final = 10
@@ -154,19 +154,6 @@ def live_jobs(jobs: Jobs) -> list[Job]:
     return sorted((job for job in jobs.values() if job.is_live), key=lambda job: job.since)
 
 
-def held_back(place: Place, verdict: Verdict | None) -> str:
-    """What keeps all items of a queue from being started, and what to do about it; empty: nothing."""
-    try:
-        mode = place.control().mode()
-    except (EngineError, SettingsError, LedgerUnavailable) as exc:
-        return str(exc)
-    if not mode.may_start:
-        return f"the queue is {mode}; to go on: {place.command('resume')}"
-    if verdict and verdict.breaker.is_open and not verdict.breaker.may_start:
-        return f"nothing more is started but for trials, since {verdict.breaker.sentence().removeprefix('open: ')}"
-    return ""
-
-
 def _look(place: Place) -> Status:
     survey, now = survey_of(place), time.time()
     verdict = judged(survey, place.queue, now) if place.queue else None
@@ -191,24 +178,3 @@ def _line(job: Job, words: str, width: int) -> Text:
     line.stylize(COLOURS[job.state], 0, len(job.state))
     line.truncate(max(width, 20), overflow="ellipsis")
     return line
-
-
-def survey_of(place: Place) -> Survey:
-    """What is there now, by a look of our own; what can't be seen is told on stderr."""
-    jobs = place.engine.jobs()
-    try:
-        with place.source() as source:
-            items = source.list_items()
-    except SourceUnavailable as exc:
-        complain(f"the source is unavailable, so what waits is not known: {exc}")
-        items = None
-    return Survey(items, jobs, records_of(place))
-
-
-def records_of(place: Place) -> Records:
-    """What the ledger says; who may not read it still sees the Jobs."""
-    try:
-        return place.ledger().read()
-    except LedgerUnavailable as exc:
-        complain(f"the ledger can't be read, so what has no Job any more is not shown: {exc}")
-        return Records()

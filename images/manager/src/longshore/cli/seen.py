@@ -1,0 +1,46 @@
+"""What a command sees of a queue by a look of its own; what can't be seen is told on stderr, and the rest is shown.
+
+Decides nothing and shows nothing: `status`, `ls`, `explain` and `logs` do.
+"""
+
+from longshore.cli.common import complain
+from longshore.cli.place import Place
+from longshore.ledger import LedgerUnavailable
+from longshore.manager import Survey
+from longshore.plan import Verdict
+from longshore.records import Records
+from longshore_kit.errors import EngineError, SettingsError, SourceUnavailable
+
+
+def survey_of(place: Place) -> Survey:
+    """What is there now, by a look of our own; what can't be seen is told on stderr."""
+    jobs = place.engine.jobs()
+    try:
+        with place.source() as source:
+            items = source.list_items()
+    except SourceUnavailable as exc:
+        complain(f"the source is unavailable, so what waits is not known: {exc}")
+        items = None
+    return Survey(items, jobs, records_of(place))
+
+
+def records_of(place: Place) -> Records:
+    """What the ledger says; who may not read it still sees the Jobs."""
+    try:
+        return place.ledger().read()
+    except LedgerUnavailable as exc:
+        complain(f"the ledger can't be read, so what has no Job any more is not shown: {exc}")
+        return Records()
+
+
+def held_back(place: Place, verdict: Verdict | None) -> str:
+    """What keeps all items of a queue from being started, and what to do about it; empty: nothing."""
+    try:
+        mode = place.control().mode()
+    except (EngineError, SettingsError, LedgerUnavailable) as exc:
+        return str(exc)
+    if not mode.may_start:
+        return f"the queue is {mode}; to go on: {place.command('resume')}"
+    if verdict and verdict.breaker.is_open and not verdict.breaker.may_start:
+        return f"nothing more is started but for trials, since {verdict.breaker.sentence().removeprefix('open: ')}"
+    return ""
