@@ -145,7 +145,11 @@ class Metrics:
     def _of_parallelism(self, survey: Survey, running: int) -> Iterator[Metric]:
         decision = survey.verdict.decision if survey.verdict else None
         limit = decision.parallelism if decision else 0
-        yield GaugeMetricFamily("longshore_parallelism_limit", "Jobs that may live now; 0 when idle.", value=limit)
+        yield GaugeMetricFamily(
+            "longshore_parallelism_limit",
+            "Jobs that may live now, as the scaling law wants; 0 while nothing is to be done.",
+            value=limit,
+        )
         yield GaugeMetricFamily(
             "longshore_parallelism_actual", "Jobs that live.", value=decision.load.live if decision else 0
         )
