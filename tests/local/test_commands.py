@@ -89,28 +89,15 @@ def titles(contract: type[Any]) -> list[str]:
     return [rule.removeprefix("test_").replace("_", " ") for rule in rules_of(contract)]
 
 
+COMMANDS = [
+    *("init", "check", "run", "status", "top", "ls", "explain", "logs", "dead", "retry", "rerun"),
+    *("pause", "resume", "drain", "doctor", "manifest", "schema", "conform"),
+]
+
+
 @pytest.mark.parametrize(
     "command",
-    [
-        *(
-            "",
-            "init",
-            "check",
-            "run",
-            "status",
-            "top",
-            "ls",
-            "explain",
-            "logs",
-            "dead",
-            "retry",
-            "rerun",
-            "pause",
-            "resume",
-            "drain",
-        ),
-        *("doctor", "manifest", "schema", "conform", "conform source", "conform worker"),
-    ],
+    ["", *COMMANDS, "conform source", "conform worker"],
 )
 def test_help(local: LocalRun, command: str, snapshot: SnapshotAssertion) -> None:
     """What each command does, its options and its exit codes; a change of these words is made on purpose."""
@@ -131,28 +118,7 @@ def test_as_a_part_of_kubectl_it_has_what_is_about_a_cluster() -> None:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (
-            "longshore ",
-            [
-                *(
-                    "init",
-                    "check",
-                    "run",
-                    "status",
-                    "top",
-                    "ls",
-                    "explain",
-                    "logs",
-                    "dead",
-                    "retry",
-                    "rerun",
-                    "pause",
-                    "resume",
-                    "drain",
-                ),
-                *("doctor", "manifest", "schema", "conform"),
-            ],
-        ),
+        ("longshore ", COMMANDS),
         ("longshore e", ["explain"]),
         ("longshore conform ", ["source", "worker"]),
         ("longshore ls --state", ["--state", "--state-folder"]),

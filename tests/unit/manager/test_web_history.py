@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 
+from longshore.manager import Survey
 from longshore.state import Record, State
 from longshore.web.history import MINUTES, History
 from support.boards import NOW, job, survey
 
 
-def noted(*surveys_seen: object) -> History:
+def noted(*surveys_seen: Survey) -> History:
     history = History()
     for one in surveys_seen:
-        history.note(one)  # type: ignore[arg-type]
+        history.note(one)
     return history
 
 
