@@ -425,6 +425,16 @@ class TestDockerEngine(EngineContract):
         assert [trouble.partition(": ")[0] for trouble in troubles] == [volume]
         assert (other.state, volumes(folder / "state")) == (State.DONE, [])
 
+    def test_a_busy_queue_is_swept_too(self, watched: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What a run leaves goes although something has moved in every round of a look."""
+        see_to_all = DockerEngine._see_to_all
+        monkeypatch.setattr(DockerEngine, "_see_to_all", lambda *arguments: see_to_all(*arguments) or True)
+        self.start_chain(watched, folder, shell_stage("only", "exit 0"))
+        job = watched.until_finished("a")
+        watched.engine.tend()
+
+        assert (job.state, volumes(folder / "state")) == (State.DONE, [])
+
     def test_a_record_that_somebody_removed_takes_its_worker_along(self, watched: Watched, folder: Path) -> None:
         """As with `kubectl delete job`: the item can begin anew, and not beside what is left."""
         script = (

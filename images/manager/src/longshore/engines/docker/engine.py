@@ -177,9 +177,11 @@ class DockerEngine:
             for _ in range(_ROUNDS):
                 found = self._pieces()
                 if not self._see_to_all(found, troubles):
-                    # Only now is it as it was listed.
-                    self._sweep(found, troubles)
                     break
+            else:
+                # The last round has moved something as well: a busy queue is swept too, by what is there now.
+                found = self._pieces()
+            self._sweep(found, troubles)
             return [f"{what}: {trouble}" for what, trouble in troubles.items()]
 
     def log(self, job: Job, stage: str = "") -> str:
