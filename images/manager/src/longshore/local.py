@@ -27,6 +27,7 @@ from longshore.engines.process import ProcessEngine
 from longshore.ledger import FileLedger
 from longshore.manifests import Bundle, bundle_for, sample_item
 from longshore.names import job_name
+from longshore.once import written_once
 from longshore.queuefile import Queue
 from longshore.source import HttpSource
 from longshore.sources import CustomSource, source_variables
@@ -127,13 +128,7 @@ class LocalQueue:
         Raises:
             SettingsError: another start, of a moment ago, has chosen another one.
         """
-        if not (path := self.state_folder / _ENGINE).exists():
-            aside = path.with_name(f".{_ENGINE}.{os.getpid()}")
-            aside.write_text(f"{self.kind}\n", encoding="utf-8")
-            # A link is made once, and whole.
-            with contextlib.suppress(FileExistsError):
-                path.hardlink_to(aside)
-            aside.unlink()
+        written_once(self.state_folder / _ENGINE, f"{self.kind}\n")
         _expect(self.kind, _remembered(self.state_folder))
 
     def is_managed(self) -> bool:

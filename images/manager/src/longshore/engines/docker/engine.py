@@ -50,6 +50,7 @@ from longshore.manifests import (
     Manifest,
     mounts_at_root,
 )
+from longshore.once import written_once
 from longshore.state import Job, Jobs
 from longshore_kit.errors import EngineError, EngineUnavailable, ManifestRefused
 from longshore_kit.logs import get_logger
@@ -491,15 +492,8 @@ class DockerEngine:
 
 def _identity(state_folder: Path) -> str:
     """What a state folder's Jobs carry: made once, and gone with it."""
-    path = state_folder / IDENTITY
-    if not path.exists():
-        state_folder.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{IDENTITY}.{uuid.uuid4()}")
-        aside.write_text(f"{uuid.uuid4()}\n", encoding="utf-8")
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(aside)
-        aside.unlink()
-    return path.read_text(encoding="utf-8").strip()
+    state_folder.mkdir(parents=True, exist_ok=True)
+    return written_once(state_folder / IDENTITY, f"{uuid.uuid4()}\n").strip()
 
 
 def _runs_in_use(family: Family) -> set[int]:
