@@ -18,6 +18,7 @@ import docker
 import requests
 from docker.types import Mount
 
+from longshore_kit.archives import first_file
 from longshore_kit.errors import ItemFailed
 from longshore_kit.logs import get_logger
 
@@ -113,11 +114,8 @@ class Containers:
         """The end of a file in a volume; empty where there is none, or it is none."""
         try:
             chunks, _ = self._files.get_archive(f"{_FILES}/{volume}/{name}")
-            with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
-                member = archive.next()
-                file = archive.extractfile(member) if member and member.isfile() else None
-                return file.read()[-most_bytes:].decode(errors="ignore") if file else ""
-        except (*_ERRORS, tarfile.TarError):
+            return (first_file(chunks, most_bytes) or b"").decode(errors="ignore")
+        except _ERRORS:
             return ""
 
     def run(self, one: Run) -> Ended:

@@ -16,6 +16,7 @@ import urllib3.exceptions
 from docker.types import Mount
 from docker.utils import parse_repository_tag
 
+from longshore_kit.archives import first_file
 from longshore_kit.errors import EngineError, EngineUnavailable
 
 EMPTY_IMAGE: Final = "longshore/empty:1"
@@ -24,7 +25,6 @@ _TIMEOUT_SECONDS: Final = 60
 _CONNECTIONS: Final = 32
 _NEVER_STARTED: Final = ("never-started",)
 _LOG_LINES: Final = 5_000
-_PIECE_BYTES: Final = 64 * 1024
 _NO_ANSWER: Final = (OSError, urllib3.exceptions.HTTPError)
 """What does not reach the daemon, or breaks off; what requests raises is an OSError, too."""
 
@@ -154,7 +154,7 @@ class DockerApi:
             except docker.errors.NotFound:
                 return None
             with contextlib.closing(pieces):
-                return _first_file(pieces, most_bytes)
+                return first_file(pieces, most_bytes)
 
     # --- volumes, images, and the daemon itself
 
@@ -237,37 +237,6 @@ def _told(what: str) -> Iterator[None]:
             # It is there, and this very thing hangs: a container on a file system that does, say.
             raise EngineError(f"Docker {what} within {_TIMEOUT_SECONDS} s") from exc
         raise EngineUnavailable(f"the Docker daemon does not answer: {_words(exc)}") from exc
-
-
-class _Reader(io.RawIOBase):
-    """Pieces that come one after the other, as a file to read from."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces: Final = pieces
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any buffer, as its base says
-        self._rest = self._rest or next(self._pieces, b"")
-        size = min(len(buffer), len(self._rest))
-        buffer[:size], self._rest = self._rest[:size], self._rest[size:]
-        return size
-
-
-def _first_file(pieces: Iterator[bytes], most_bytes: int | None) -> bytes | None:
-    """The first member's content, or its end; never more of it at a time: a worker may have made it of any size."""
-    kept = b""
-    with contextlib.suppress(tarfile.TarError), tarfile.open(fileobj=_Reader(pieces), mode="r|") as archive:
-        member = archive.next()
-        file = archive.extractfile(member) if member and member.isfile() else None
-        if file is None:
-            return None
-        while piece := file.read(_PIECE_BYTES):
-            kept = (kept + piece)[-most_bytes:] if most_bytes else kept + piece
-        return kept
-    return None
 
 
 def _archive(files: Mapping[str, bytes | None], mode: int = 0o444) -> bytes:
