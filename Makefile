@@ -84,9 +84,12 @@ images: ## Build all images: REGISTRY= TAG= BASE_IMAGE= DOCKER_ARGS= (arguments 
 push: ## Push them: REGISTRY= TAG=
 	@for name in $(IMAGES); do docker push --quiet $(IMAGE_PREFIX)$$name:$(TAG); done
 
+# Tests of a cluster and of Docker wait more than they work: a lane for each (tests/conftest.py), and one for the rest.
+SIDE_BY_SIDE := --numprocesses=3 --dist=loadgroup --no-loadscope-reorder
+
 .PHONY: test
 test: env check $(if $(filter true,$(CI)),cluster-tools test-servers) ## Everything: formatting, lint, types, import contracts, then every test.
-	@$(RUN)/pytest $(PYTEST_ARGS)
+	@$(RUN)/pytest $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 .PHONY: test-fast
 test-fast: env ## The tests that take less than ten seconds each.

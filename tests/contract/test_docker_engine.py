@@ -21,20 +21,13 @@ from longshore.state import Job, State
 from longshore_kit.errors import EngineError, EngineUnavailable, ManifestRefused
 from support.cluster import images
 from support.cluster.docker import OwnDocker
-from support.daemon import containers, docker_or_skip, volumes
+from support.daemon import containers, volumes
 from support.queues import item_named, queue_with, shell_stage
 from support.waiting import until
 
 from .engine_contract import EngineContract, Watched
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", autouse=True)
-def daemon() -> Iterator[None]:
-    """A daemon."""
-    with docker_or_skip():
-        yield
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("docker")]
 
 
 class Unanswered:
@@ -488,7 +481,7 @@ class TestDockerEngine(EngineContract):
 
 
 @pytest.fixture(scope="module")
-def own_docker(daemon: None) -> Iterator[OwnDocker]:  # noqa: ARG001 - its images come from there
+def own_docker(docker: None) -> Iterator[OwnDocker]:  # noqa: ARG001 - its images come from there
     """A daemon that may be killed."""
     with OwnDocker() as own:
         own.load(images.BASE)

@@ -26,7 +26,6 @@ from longshore_kit.settings import Settings
 from longshore_worker_ffmpeg.settings import FfmpegSettings
 from longshore_worker_script.settings import ScriptSettings
 from support.cluster import images, tools
-from support.cluster.docker import running_docker
 from support.videos import real_videos
 
 pytestmark = pytest.mark.slow
@@ -52,17 +51,6 @@ START_SECONDS = 30.0
 LINES_TO_LOOK_AT = re.compile(r"\b(warn|warning|error|critical|traceback)\b", re.IGNORECASE)
 
 each_image = pytest.mark.parametrize("image", IMAGES)
-
-
-@pytest.fixture(scope="module")
-def docker() -> Iterator[None]:
-    """A daemon, and the base of all images."""
-    try:
-        with running_docker():
-            images.make_base()
-            yield
-    except tools.Missing as exc:
-        pytest.skip(f"images are built and run by Docker: {exc}")
 
 
 @dataclass(frozen=True)

@@ -15,20 +15,13 @@ from typing import Any
 import pytest
 
 from support.cluster import images
-from support.daemon import containers, docker_or_skip, remove_all, volumes
+from support.daemon import containers, remove_all, volumes
 from support.queues import shell_stage
 from support.runs import WITNESS, WITNESS_END, LocalRun, await_file
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("docker")]
 FILES = {"a.txt": b"one\n", "b c.txt": b"two\n"}
 """Those of the how-to."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def daemon() -> Iterator[None]:
-    """A daemon."""
-    with docker_or_skip():
-        yield
 
 
 def state_of(run: LocalRun) -> Path:

@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from support.cluster import images
-from support.daemon import containers, docker_or_skip, remove_all, volumes
+from support.daemon import containers, remove_all, volumes
 from support.example_images import images_of_examples
 from support.photos import CATS, FACES, detect, faults
 from support.runs import EXAMPLES, example
@@ -23,10 +23,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def stage_images() -> Iterator[Mapping[str, str]]:
-    """A daemon with the images of the examples' stages, by what queue files call them, and the adapter's."""
-    with docker_or_skip():
-        yield {**images_of_examples(), "adapter": images.project_image("multi-worker")}
+def stage_images(docker: None) -> Mapping[str, str]:  # noqa: ARG001 - builds and runs them
+    """The images of the examples' stages, by what queue files call them, and the adapter's."""
+    return {**images_of_examples(), "adapter": images.project_image("multi-worker")}
 
 
 def with_adapter(stage_images: Mapping[str, str], more: str = "") -> dict[str, str]:

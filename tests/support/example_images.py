@@ -42,11 +42,4 @@ def _image_of(name: str, folder: Path, base: str) -> str:
         if path.is_file() and "__pycache__" not in path.parts:
             digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
     reference = f"longshore-example/{name}:{digest.hexdigest()[:12]}"
-    if not images.has(reference):
-        arguments = [f"BASE_IMAGE={base}", f"OPENCV={_OPENCV}"]
-        images.docker(
-            *("build", "--quiet", "--network", "host", "--tag", reference),
-            *(part for argument in arguments for part in ("--build-arg", argument)),
-            str(folder),
-        )
-    return reference
+    return images.built(reference, folder, f"--build-arg=BASE_IMAGE={base}", f"--build-arg=OPENCV={_OPENCV}")

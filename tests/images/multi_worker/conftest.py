@@ -12,8 +12,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from support.cluster import images, tools
-from support.cluster.docker import running_docker
+from support.cluster import images
 
 COMMAND: Final = (sys.executable, "-m", "longshore_multi_worker")
 LABEL: Final = "longshore.dev/pipeline-item"
@@ -77,17 +76,6 @@ def left() -> Sequence[str]:
     ours = f"label={LABEL}"
     containers = images.docker("ps", "--all", "--quiet", "--filter", ours).split()
     return [*containers, *images.docker("volume", "ls", "--quiet", "--filter", ours).split()]
-
-
-@pytest.fixture(scope="module")
-def docker() -> Iterator[None]:
-    """A daemon, and an image with a shell."""
-    try:
-        with running_docker():
-            images.make_base()
-            yield
-    except tools.Missing as exc:
-        pytest.skip(f"a pipeline's containers are run by Docker: {exc}")
 
 
 @pytest.fixture

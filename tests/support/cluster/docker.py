@@ -25,19 +25,35 @@ def running_docker() -> Iterator[None]:
     Raises:
         tools.Missing: there is none, and none can be started here.
     """
+    with tools.together("dockerd", _start, _end):
+        yield
+
+
+def _start() -> None:
     if _answers():
-        yield
         return
-    folder = tools.cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "dockerd.log").open("wb") as log:
-        process = subprocess.Popen([tools.path_of("dockerd")], stdout=log, stderr=log, start_new_session=True)
-    try:
-        _until_it_answers(process, folder / "dockerd.log")
-        yield
-    finally:
-        process.terminate()
-        process.wait()
+    log = tools.cache_folder() / "dockerd.log"
+    # Nobody's child: it may have to outlive the process that starts it.
+    command = [tools.path_of("setsid"), "--fork", tools.path_of("dockerd"), f"--pidfile={_pid_file()}"]
+    with log.open("wb") as out:
+        subprocess.run(command, stdout=out, stderr=out, check=True)
+    _until_it_answers(log)
+
+
+def _end() -> None:
+    """By whoever goes last, which need not be who has started it."""
+    if not _pid_file().exists():
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(int(_pid_file().read_text(encoding="utf-8")))
+        if process.name() == "dockerd":
+            process.terminate()
+            process.wait()
+
+
+def _pid_file() -> Path:
+    """Of a daemon that was started here; it writes the file, and removes it."""
+    return tools.cache_folder() / "dockerd.pid"
 
 
 class OwnDocker:
@@ -87,7 +103,7 @@ class OwnDocker:
         places = [f"--data-root={self._folder}/data", f"--exec-root={self._folder}/exec", f"--bridge={self._BRIDGE}"]
         options = [f"--pidfile={self._folder}/pid", "--iptables=false", f"--containerd={self._folder}/containerd.sock"]
         self._process = self._spawn("dockerd", *places, *options, "--host", self.host)
-        _until_it_answers(self._process, self._folder / "dockerd.log", self.host)
+        _until_it_answers(self._folder / "dockerd.log", self.host, self._process)
 
     def end(self, number: signal.Signals) -> None:
         """End it by a signal; after SIGTERM it ends its containers first, after SIGKILL they are left to themselves."""
@@ -122,9 +138,9 @@ def _answers(options: Sequence[str] = ()) -> bool:
     return ended.returncode == 0
 
 
-def _until_it_answers(process: "subprocess.Popen[bytes]", log: Path, host: str = "") -> None:
+def _until_it_answers(log: Path, host: str = "", process: "subprocess.Popen[bytes] | None" = None) -> None:
     until = time.monotonic() + _START_SECONDS
     while not _answers(["--host", host] if host else []):
-        if process.poll() is not None or time.monotonic() > until:
+        if (process and process.poll() is not None) or time.monotonic() > until:
             raise tools.Missing(f"dockerd did not start:\n{log.read_text(errors='replace')[-1000:]}")
         time.sleep(0.2)  # a daemon tells nobody that it answers

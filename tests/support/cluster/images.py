@@ -58,25 +58,23 @@ def project_tag() -> str:
 
 def project_image(name: str) -> str:
     """The reference of an image of this repository, built where it was not yet."""
-    reference = f"longshore/{name}:{project_tag()}"
-    if not has(reference):
-        docker(
-            *("build", "--quiet", "--network", "host", "--build-arg", f"BASE_IMAGE={BASE}"),
-            *("--file", str(ROOT / "images" / name / "Dockerfile"), "--tag", reference, str(ROOT)),
-        )
-    return reference
+    dockerfile = ROOT / "images" / name / "Dockerfile"
+    return built(f"longshore/{name}:{project_tag()}", ROOT, f"--build-arg=BASE_IMAGE={BASE}", f"--file={dockerfile}")
 
 
 def image_of(name: str, dockerfile: str) -> str:
     """The reference of an image that is a test's own, on the base; built once for each text of its Dockerfile."""
     reference = f"longshore.test/{name}:{hashlib.sha256(dockerfile.encode()).hexdigest()[:12]}"
-    if not has(reference):
-        with tempfile.TemporaryDirectory(prefix="longshore-image-") as folder:
-            (Path(folder) / "Dockerfile").write_text(dockerfile, encoding="utf-8")
-            docker(
-                *("build", "--quiet", "--network", "host", "--build-arg", f"BASE_IMAGE={BASE}"),
-                *("--tag", reference, folder),
-            )
+    with tempfile.TemporaryDirectory(prefix="longshore-image-") as folder:
+        (Path(folder) / "Dockerfile").write_text(dockerfile, encoding="utf-8")
+        return built(reference, Path(folder), f"--build-arg=BASE_IMAGE={BASE}")
+
+
+def built(reference: str, folder: Path, *options: str) -> str:
+    """The reference, of an image that is built of a folder where there is none of that name yet."""
+    with tools.alone("build"):
+        if not has(reference):
+            docker("build", "--quiet", "--network", "host", *options, "--tag", reference, str(folder))
     return reference
 
 
@@ -86,8 +84,13 @@ def make_base() -> str:
 
     It carries this machine's certificate authorities, so that package clients in a build trust what they trust here.
     """
-    if has(BASE):
-        return BASE
+    with tools.alone("build"):
+        if not has(BASE):
+            _make_base()
+    return BASE
+
+
+def _make_base() -> None:
     with tempfile.TemporaryDirectory(prefix="longshore-base-") as folder:
         command = [tools.path_of("debootstrap"), "--variant=minbase", f"--include={_PACKAGES}", _SUITE, folder]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -103,4 +106,3 @@ def make_base() -> str:
                 check=True,
                 stdout=subprocess.DEVNULL,
             )
-    return BASE

@@ -1,14 +1,16 @@
 """The programs that the cluster is made of: what Debian packages carry, and what is built here from Go modules.
 
 Owns the cache: a build is kept under the user's cache folder by the hash of everything that it was made from, so that
-it is made once, and again only when that changes.
+it is made once, and again only when that changes. And whose turn it is, where several processes run tests side by side.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +50,35 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longshore"
 
 
+@contextlib.contextmanager
+def alone(name: str) -> Iterator[None]:
+    """One process of this machine at a time, for each name; the others wait."""
+    with (_locks() / name).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def together(name: str, begin: Callable[[], None], end: Callable[[], None]) -> Iterator[None]:
+    """Any number of processes at a time, for each name: the first of them begins, the last that goes ends."""
+    with (_locks() / f"{name}.users").open("w") as users:
+        with alone(name):
+            fcntl.flock(users, fcntl.LOCK_SH)
+            begin()
+        try:
+            yield
+        finally:
+            with alone(name), contextlib.suppress(BlockingIOError):
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                end()
+
+
+def _locks() -> Path:
+    folder = cache_folder() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def check_machine() -> None:
     """
     Whether a cluster can run here.
@@ -84,31 +115,28 @@ def path_of(program: str) -> str:
 def kubernetes() -> Path:
     """The folder with the programs of Kubernetes, built first where that was not done yet; minutes on two cores."""
     parts = [(SOURCE / name).read_bytes() for name in ("main.go", "go.mod", "go.sum")]
-    digest = hashlib.sha256(b"\0".join([*parts, KUBERNETES_VERSION.encode()])).hexdigest()[:16]
-    folder = cache_folder() / "bin" / f"kubernetes-{digest}"
-    if not (folder / "kubectl").exists():
-        major, minor, _ = KUBERNETES_VERSION.split(".")
-        values = {"gitVersion": f"v{KUBERNETES_VERSION}", "gitMajor": major, "gitMinor": minor}
-        # Without a version Helm takes the server for v0.0.0.
-        flags = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in values.items())
-        fresh = _fresh(folder)
-        _go("build", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", str(fresh / "kubernetes"), ".", cwd=SOURCE)
-        for program in PROGRAMS:
-            (fresh / program).symlink_to("kubernetes")
-        fresh.rename(folder)
-    return folder
+    return kept("kubernetes", b"\0".join([*parts, KUBERNETES_VERSION.encode()]), _build_kubernetes)
+
+
+def _build_kubernetes(folder: Path) -> None:
+    major, minor, _ = KUBERNETES_VERSION.split(".")
+    values = {"gitVersion": f"v{KUBERNETES_VERSION}", "gitMajor": major, "gitMinor": minor}
+    # Without a version Helm takes the server for v0.0.0.
+    flags = " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in values.items())
+    _go("build", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", str(folder / "kubernetes"), ".", cwd=SOURCE)
+    for program in PROGRAMS:
+        (folder / program).symlink_to("kubernetes")
 
 
 def helm() -> Path:
     """The real helm, built where there is none on the PATH."""
     if found := shutil.which("helm"):
         return Path(found)
-    folder = cache_folder() / "bin" / f"helm-{hashlib.sha256(HELM.encode()).hexdigest()[:16]}"
-    if not (folder / "helm").exists():
-        fresh = _fresh(folder)
-        _go("install", "-trimpath", "-ldflags", "-s -w", HELM, cwd=fresh, GOBIN=str(fresh))
-        fresh.rename(folder)
-    return folder / "helm"
+    return kept("helm", HELM.encode(), _build_helm) / "helm"
+
+
+def _build_helm(folder: Path) -> None:
+    _go("install", "-trimpath", "-ldflags", "-s -w", HELM, cwd=folder, GOBIN=str(folder))
 
 
 def promtool() -> Path:
@@ -131,25 +159,31 @@ def monitoring_kinds() -> tuple[Path, ...]:
     package.
     """
     made_from = f"{CONTROLLER_GEN} {PROMETHEUS_OPERATOR}@{PROMETHEUS_OPERATOR_VERSION}"
-    folder = cache_folder() / "bin" / f"monitoring-{hashlib.sha256(made_from.encode()).hexdigest()[:16]}"
-    if not (folder / "kinds").exists():
-        fresh = _fresh(folder)
-        (fresh / "go.mod").write_text("module kinds\n", encoding="utf-8")
-        # The package, since of its module alone the sums of what it imports would be missing.
-        _go("get", f"{PROMETHEUS_OPERATOR}/v1@{PROMETHEUS_OPERATOR_VERSION}", cwd=fresh)
-        _go("install", "-trimpath", CONTROLLER_GEN, cwd=fresh, GOBIN=str(fresh))
-        command = [str(fresh / "controller-gen"), "crd", f"paths={PROMETHEUS_OPERATOR}/v1", "output:crd:dir=kinds"]
-        subprocess.run(command, cwd=fresh, env={**os.environ, "GOTOOLCHAIN": "local"}, check=True)
-        fresh.rename(folder)
+    folder = kept("monitoring", made_from.encode(), _generate_monitoring_kinds)
     return tuple(folder / "kinds" / f"monitoring.coreos.com_{kind}.yaml" for kind in MONITORING_KINDS)
 
 
-def _fresh(folder: Path) -> Path:
-    """A folder beside, to be renamed when it is whole."""
-    fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    return fresh
+def _generate_monitoring_kinds(folder: Path) -> None:
+    (folder / "go.mod").write_text("module kinds\n", encoding="utf-8")
+    # The package, since of its module alone the sums of what it imports would be missing.
+    _go("get", f"{PROMETHEUS_OPERATOR}/v1@{PROMETHEUS_OPERATOR_VERSION}", cwd=folder)
+    _go("install", "-trimpath", CONTROLLER_GEN, cwd=folder, GOBIN=str(folder))
+    command = [str(folder / "controller-gen"), "crd", f"paths={PROMETHEUS_OPERATOR}/v1", "output:crd:dir=kinds"]
+    subprocess.run(command, cwd=folder, env={**os.environ, "GOTOOLCHAIN": "local"}, check=True)
+
+
+def kept(name: str, made_from: bytes, make: Callable[[Path], None]) -> Path:
+    """A folder in the cache, made where there is none of the same name that was made from the same."""
+    folder = cache_folder() / "bin" / f"{name}-{hashlib.sha256(made_from).hexdigest()[:16]}"
+    with alone(folder.name):
+        if not folder.exists():
+            # Beside, and renamed when it is whole.
+            fresh = folder.with_name(f".{folder.name}")
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir(parents=True)
+            make(fresh)
+            fresh.rename(folder)
+    return folder
 
 
 def _go(*arguments: str, cwd: Path, **environ: str) -> None:

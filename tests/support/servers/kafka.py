@@ -1,8 +1,5 @@
 """A Kafka broker in KRaft mode, from Maven's artifacts, which are kept in the cache: plain, and with SASL."""
 
-import hashlib
-import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +9,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from support.cluster.tools import cache_folder
+from support.cluster.tools import kept
 from support.servers.process import Server, free_port, program
 
 VERSION: Final = "4.1.0"
@@ -27,16 +24,13 @@ _INSTALL: Final = "apt install openjdk-17-jre-headless maven (make test-servers)
 
 def jars() -> Path:
     """The folder with the broker's jars, fetched where they are not there yet."""
-    folder = cache_folder() / "kafka" / hashlib.sha256(_POM.encode()).hexdigest()[:16]
-    if not folder.exists():
-        fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        (fresh / "pom.xml").write_text(_POM, encoding="utf-8")
-        command = [program("mvn", _INSTALL), "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={fresh}"]
-        subprocess.run(command, cwd=fresh, check=True, stdout=subprocess.DEVNULL)
-        fresh.rename(folder)
-    return folder
+    return kept("kafka", _POM.encode(), _fetch)
+
+
+def _fetch(folder: Path) -> None:
+    (folder / "pom.xml").write_text(_POM, encoding="utf-8")
+    command = [program("mvn", _INSTALL), "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
 class KafkaServer(Server):
