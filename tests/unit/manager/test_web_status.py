@@ -2,14 +2,18 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 import pytest
 
 from longshore.control import Mode
 from longshore.manager import Survey
+from longshore.order import Turns, line_of
 from longshore.patience import Postponed
+from longshore.plan import Create, Limits, plan
 from longshore.records import Digests, Records
+from longshore.scaling import Rule
 from longshore.state import Record, State
 from longshore.web.status import LOG_LINES, PAGE_ROWS, Snapshot, Told, log_lines
 from longshore_kit.contract import ItemList
@@ -34,7 +38,7 @@ def test_counts_with_hashed_records_are_those_of_the_survey() -> None:
     """Items of which only the digest is kept count too, listed or not."""
     digests = Digests("thumbs")
     records = Records(hashed=frozenset(map(digests.of, ("a", "b", "gone"))), digests=digests)
-    seen = Survey(ItemList(("a", "b", "c", "c")), {"b": job("b")}, records)
+    seen = Survey(ItemList(("a", "b", "c")), {"b": job("b")}, records)
 
     snapshot = looked(seen)
 
@@ -114,6 +118,18 @@ def test_labels_and_reasons_have_nothing_that_is_obeyed() -> None:
 def test_why_an_item_waits_is_said_in_one_sentence(seen: Survey, told: Told, words: str) -> None:
     """The first thing that keeps it from being started."""
     assert words in looked(seen).sentence("w", NOW, "retry", told)
+
+
+def test_what_waits_is_shown_in_its_turns() -> None:
+    """Who is told to be next is who is started next, whatever the order of the list."""
+    line = line_of(("b/1", "b/2", "b/3", "a/1"), Turns("name", "^[^/]+"), {})
+    seen = replace(
+        survey(job("b/0", State.RUNNING), waiting=tuple(line.names[::-1])), line=line, last_started={"b": NOW}
+    )
+    snapshot = looked(seen)
+
+    assert [row.name for row in snapshot.rows(State.WAITING).items] == ["a/1", "b/1", "b/2", "b/3"]
+    assert [Create(item) for item in snapshot.of_state(State.WAITING)] == plan(seen.observed(), Limits(Rule(maximum=9)))
 
 
 def test_decision_is_shown_with_what_it_was_made_on() -> None:

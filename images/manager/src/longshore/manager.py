@@ -17,7 +17,7 @@ from longshore.acknowledging import Acknowledger
 from longshore.control import Control, Mode
 from longshore.engines.base import Engine
 from longshore.ledger import Ledger, LedgerUnavailable
-from longshore.order import Line, Turns, line_of
+from longshore.order import Line, Turns, line_of, turns_taken
 from longshore.patience import Postponed, backoff
 from longshore.plan import (
     Absences,
@@ -33,6 +33,7 @@ from longshore.plan import (
     Strike,
     Verdict,
     count_absences,
+    in_turn,
     judge,
     plan,
     waiting_items,
@@ -212,6 +213,10 @@ class Survey:
     """When items came that were not in the first listing, as long as they are listed."""
     first_listed_at: float | None = None
     """When the first good listing was true; None before it."""
+    line: Line | None = None
+    """The listing in the order of its turns; None: as it is listed."""
+    last_started: Mapping[str, float] = field(default_factory=dict)
+    """When an item of a group was started last, by the group; only where there are groups."""
 
     @property
     def is_worked_through(self) -> bool:
@@ -234,6 +239,22 @@ class Survey:
         """Since when the item waits that waits longest, as far as this manager knows; None while none does."""
         first = self.at if self.first_listed_at is None else self.first_listed_at
         return min((self.first_seen.get(name, first) for name in self._waiting()), default=None)
+
+    def in_turn(self) -> list[str]:
+        """The items that wait, in the order in which they are started."""
+        return in_turn(self.observed())
+
+    def observed(self) -> Observed:
+        """What can be judged by: what was seen, without what only the manager that looked knows."""
+        return Observed(
+            self.items,
+            self.jobs,
+            self.records,
+            Absences(),
+            self.at,
+            line=self.line,
+            last_started=self.last_started,
+        )
 
     def _waiting(self) -> Iterator[str]:
         return waiting_items(self.items, self.jobs, self.records) if self.items else iter(())
@@ -357,6 +378,8 @@ class Manager:
             tally=Tally(seen.polls, seen.failed_polls, self._arrived, self._starter.made, self._starter.conflicts),
             first_seen=self._first_seen,
             first_listed_at=self._first_listed_at,
+            line=observed.line,
+            last_started=dict(observed.last_started),
         )
 
     def _observe(self, listing: Listing | None, jobs: Jobs, records: Records, under_way: frozenset[str]) -> Observed:
@@ -391,13 +414,8 @@ class Manager:
 
     def _turns_taken(self, jobs: Jobs) -> Mapping[str, float]:
         """When each group had its last turn."""
-        if not self._turns.group_by:
-            return {}
         if self._last_started is None:
-            self._last_started = {}
-            for job in jobs.values():
-                group = self._turns.group_of(job.item)
-                self._last_started[group] = max(job.created, self._last_started.get(group, 0.0))
+            self._last_started = turns_taken(((job.item, job.created) for job in jobs.values()), self._turns)
         return self._last_started
 
     def _note_arrivals(self, listed: frozenset[str], at: float) -> None:
@@ -445,7 +463,7 @@ class Manager:
     def _apply(self, action: Action, listing: Listing | None) -> None:
         match action:
             case Create(item):
-                if self._last_started is not None:
+                if self._turns.group_by and self._last_started is not None:
                     self._last_started[self._turns.group_of(item)] = self._clock.wall()
                 self._starter.start(
                     item,
@@ -536,7 +554,7 @@ class Manager:
 
 def judged(survey: Survey, queue: Queue, at: float) -> Verdict:
     """What a manager would decide on what was seen; arrivals that only it has seen are unknown to anybody else."""
-    return judge(Observed(survey.items, survey.jobs, survey.records, Absences(), at), limits_of(queue))
+    return judge(replace(survey.observed(), at=at), limits_of(queue))
 
 
 def limits_of(queue: Queue) -> Limits:

@@ -91,6 +91,15 @@ def line_of(names: Sequence[str], turns: Turns, first_seen: Mapping[str, float])
     return Line(ordered, {name: turns.group_of(name) for name in names} if turns.group_by else None, turns)
 
 
+def turns_taken(started: Iterable[tuple[str, float]], turns: Turns) -> dict[str, float]:
+    """When each group had its last turn, by what was started when; nothing where there are no groups."""
+    taken: dict[str, float] = {}
+    for name, at in started if turns.group_by else ():
+        group = turns.group_of(name)
+        taken[group] = max(at, taken.get(group, 0.0))
+    return taken
+
+
 def _in_turns(
     lanes: Mapping[str, list[str]], at_work: Mapping[str, int], last_started: Mapping[str, float], count: int
 ) -> Iterator[str]:

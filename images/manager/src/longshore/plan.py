@@ -193,6 +193,22 @@ def waiting_items(items: ItemList, jobs: Jobs, records: Records) -> Iterator[str
     return (name for name in items.names if name not in jobs and name not in records)
 
 
+def in_turn(observed: Observed, count: int | None = None) -> list[str]:
+    """The items that wait and can be started, in the order in which they are; the first `count`, or all."""
+    if observed.items is None:
+        return []
+    held = observed.under_way | observed.postponed
+    line = observed.line or Line(observed.items.names)
+    at_work = (*(item for item, job in observed.jobs.items() if job.is_live), *observed.under_way)
+    jobs, records = observed.jobs, observed.records
+    return line.first(
+        len(line.names) if count is None else count,
+        lambda name: name in jobs or name in records or name in held,
+        at_work,
+        observed.last_started,
+    )
+
+
 def count_absences(before: Absences, observed: Observed) -> Absences:
     """
     What to remember after one more good listing, each counted once.
@@ -242,16 +258,7 @@ def _creates(observed: Observed, verdict: Verdict, live: int) -> Iterable[Create
     room = verdict.decision.parallelism - live - coming
     if verdict.breaker.may_start is not None:
         room = min(room, verdict.breaker.may_start - coming)
-    if room <= 0:
-        return []
-    held = observed.under_way | observed.postponed
-    line = observed.line or Line(observed.items.names)
-    at_work = (*(item for item, job in observed.jobs.items() if job.is_live), *observed.under_way)
-    jobs, records = observed.jobs, observed.records
-    first = line.first(
-        room, lambda name: name in jobs or name in records or name in held, at_work, observed.last_started
-    )
-    return [Create(item) for item in first]
+    return [Create(item) for item in in_turn(observed, room)] if room > 0 else []
 
 
 def _history(observed: Observed, rule: Rule) -> History:

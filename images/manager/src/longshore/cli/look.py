@@ -5,7 +5,6 @@ import enum
 import json
 import sys
 import time
-from itertools import takewhile
 from typing import Annotated
 
 import typer
@@ -15,13 +14,12 @@ from longshore.cli.choice import Choice, NewerOption, OlderOption, ReasonOption,
 from longshore.cli.common import Exit, complain, misuse, told_to_people
 from longshore.cli.follow import follow
 from longshore.cli.place import FileWord, ItemWord, Place, Where, placed
-from longshore.cli.seen import held_back, records_of, survey_of
+from longshore.cli.seen import held_back, records_of, survey_of, survey_with
 from longshore.cli.table import print_table, rows_of, write
 from longshore.explain import Line, explain_job, explain_record, explain_waiting, safe
 from longshore.manager import Survey, judged
 from longshore.manifests import bundle_for
 from longshore.names import job_name
-from longshore.plan import waiting_items
 from longshore.queuefile import json_schema
 from longshore.source import Items
 from longshore.state import State
@@ -246,7 +244,7 @@ def _explanation(place: Place, item: str) -> tuple[str, str]:
 
 
 def _explain_waiting(place: Place, item: str, source: Items) -> tuple[str, str]:
-    survey = Survey(source.list_items(), place.engine.jobs(), records_of(place))
+    survey = survey_with(place, source)
     names = survey.items.names if survey.items else ()
     if item in names and survey.items:
         return explain_waiting(item, _line(place, item, survey, source)), ""
@@ -261,8 +259,8 @@ def _explain_waiting(place: Place, item: str, source: Items) -> tuple[str, str]:
 
 def _line(place: Place, item: str, survey: Survey, source: Items) -> Line:
     """Where a waiting item stands, as far as can be seen from here."""
-    waiting = waiting_items(survey.items, survey.jobs, survey.records) if survey.items else iter(())
-    ahead = sum(1 for _ in takewhile(lambda name: name != item, waiting))
+    waiting = survey.in_turn()
+    ahead = waiting.index(item) if item in waiting else 0
     live = sum(one.is_live for one in survey.jobs.values())
     trouble = place.why_not_started(item, source)
     verdict = judged(survey, place.queue, time.time()) if place.queue else None

@@ -3,12 +3,18 @@
 Decides nothing and shows nothing: `status`, `ls`, `explain` and `logs` do.
 """
 
+from dataclasses import replace
+
 from longshore.cli.common import complain
 from longshore.cli.place import Place
 from longshore.ledger import LedgerUnavailable
-from longshore.manager import Survey
+from longshore.manager import Survey, limits_of
+from longshore.order import line_of, turns_taken
 from longshore.plan import Verdict
 from longshore.records import Records
+from longshore.source import Items
+from longshore.state import Jobs
+from longshore_kit.contract import ItemList
 from longshore_kit.errors import EngineError, SettingsError, SourceUnavailable
 
 
@@ -21,7 +27,27 @@ def survey_of(place: Place) -> Survey:
     except SourceUnavailable as exc:
         complain(f"the source is unavailable, so what waits is not known: {exc}")
         items = None
-    return Survey(items, jobs, records_of(place))
+    return _survey(place, items, jobs)
+
+
+def survey_with(place: Place, source: Items) -> Survey:
+    """
+    What is there now, by a look of our own, of a source that is asked for more later.
+
+    Raises:
+        SourceUnavailable: it does not answer.
+    """
+    return _survey(place, source.list_items(), place.engine.jobs())
+
+
+def _survey(place: Place, items: ItemList | None, jobs: Jobs) -> Survey:
+    survey = Survey(items, jobs, records_of(place))
+    if place.queue is None or items is None:
+        return survey
+    turns = limits_of(place.queue).turns
+    started = ((job.item, job.created) for job in jobs.values())
+    # When an item came that has no Job, only the manager knows that saw it come.
+    return replace(survey, line=line_of(items.names, turns, {}), last_started=turns_taken(started, turns))
 
 
 def records_of(place: Place) -> Records:

@@ -180,7 +180,7 @@ class Snapshot:
 
     @cached_property
     def _names(self) -> Mapping[State, list[str]]:
-        """Every item that has a name, in one pass, as there may be 100,000: in no order but the waiting ones'."""
+        """Every item that has a name, in one pass, as there may be 100,000: in no order."""
         jobs, records = self.survey.jobs, self.survey.records
         found: dict[State, list[str]] = {state: [] for state in State}
         for job in jobs.values():
@@ -196,13 +196,13 @@ class Snapshot:
         return found
 
     def of_state(self, state: State) -> Sequence[str]:
-        """Names of a state's items, in the order in which they are shown: those that wait in the source's."""
+        """Names of a state's items, in the order in which they are shown: those that wait in that of their turns."""
         if state not in self._ordered:
-            names = self._names[state]
-            if state is not State.WAITING:
+            if state is State.WAITING:
+                self._ordered[state] = self.survey.in_turn()
+            else:
                 # What runs longest is looked for first; of what has ended, the latest.
-                names = sorted(names, key=self._since, reverse=state not in _LIVE)
-            self._ordered[state] = names
+                self._ordered[state] = sorted(self._names[state], key=self._since, reverse=state not in _LIVE)
         return self._ordered[state]
 
     def rows(self, only: State | None = None, search: str = "", page: int = 1) -> Rows:
