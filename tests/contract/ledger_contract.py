@@ -85,6 +85,19 @@ class LedgerContract(ABC):
 
         assert (states_of(ledger, "b"), len(ledger.read())) == ({"b": State.DONE}, 1)
 
+    def test_when_an_item_was_last_done_outlives_its_record(self, make: Callable[[], Ledger]) -> None:
+        """Failed ones stay: without it they would look like a row in which nothing went well."""
+        ledger = make()
+        never = ledger.read().done_at
+        ledger.enter([FAILED, Record("a", State.DONE, 20.0)])
+        entered = ledger.read().done_at
+        ledger.remove([ledger.read().key_of("a")])
+        removed = make().read().done_at
+        ledger.note_done(30.5)
+        ledger.note_done(10.0)
+
+        assert (never, entered, removed, make().read().done_at) == (None, 20.0, 20.0, 30.5)
+
     @pytest.mark.parametrize("state", [State.DONE, State.FAILED])
     def test_every_name_is_kept_apart(self, ledger: Ledger, state: State) -> None:
         """Newlines, quotes and all that Unicode has; those of names that differ in little, too."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from contract.engine_contract import Watched
-from longshore.control import FileControl
+from longshore.breaker import PROBE_SECONDS_MOST
+from longshore.control import FileControl, Mode
 from longshore.engines.process import ProcessEngine
 from longshore.ledger import FileLedger
 from longshore.manager import LISTING_MAX_SECONDS, Clock, Manager, SourcePoller, Survey
@@ -21,7 +23,7 @@ from longshore_kit.contract import Item, ItemList
 from longshore_kit.errors import EngineError, EngineFull, EngineUnavailable, ItemNotFound, SourceUnavailable
 from longshore_kit.logs import get_logger
 from support.managers import AtOnce
-from support.queues import shell_queue
+from support.queues import queue_with, shell_queue
 from support.waiting import until
 
 
@@ -34,6 +36,7 @@ class FakeItems:
         self.vanished: set[str] = set()
         self.unreadable: set[str] = set()
         self.poison: set[str] = set()
+        self.bare: set[str] = set()
         self.wants: bool = False
         self.is_deaf = False
         self.acknowledged: list[str] = []
@@ -52,7 +55,7 @@ class FakeItems:
             raise SourceUnavailable(name)
         if name in self.poison:
             raise RuntimeError("a bug")
-        return Item(name, {"path": name})
+        return Item(name, {} if name in self.bare else {"path": name})
 
     def wants_acks(self) -> bool:
         """Whether it shrinks when told."""
@@ -204,9 +207,7 @@ def test_a_job_that_another_manager_has_made_is_a_conflict(
     with contextlib.closing(other.engine), monkeypatch.context() as patch:
         patch.setattr(other.engine, "jobs", dict)
         one.tick()
-        other.tick()
-
-    tally = other.tick().tally
+        tally = other.tick().tally
 
     assert (tally.made, tally.conflicts) == (0, 2)
 
@@ -369,6 +370,68 @@ def test_a_done_item_that_left_is_forgotten_after_three_listings_and_ten_minutes
         clock.now += 300
 
     assert kept == [["a", "b", "c"], ["a", "b", "c"], ["a", "b"], ["a", "b"]]
+
+
+def test_a_forgotten_success_still_tells_the_breaker(tmp_path: Path, items: FakeItems, clock: FakeClock) -> None:
+    """Failed Jobs stay: once the good one between them and now is gone, another manager must not see a row."""
+    queue = shell_queue(tmp_path, '[ "$1" = good ]', breaker={"failures": 2}, retry={"attempts": 1})
+    items.names = ("bad1", "bad2")
+    first = OneManager(tmp_path, queue, items, clock)
+    opened = first.until_worked_through().verdict
+    items.names = ("bad1", "bad2", "good")
+    clock.now = time.time() + PROBE_SECONDS_MOST
+    first.until("good")
+    items.names = ("bad1", "bad2")
+    for _ in range(4):
+        clock.now += 300
+        first.tick()
+    first.engine.close()
+    second = OneManager(tmp_path, queue, items, clock)
+    survey = second.tick()
+    second.engine.close()
+
+    there = sorted(job.item for job in survey.jobs.values() if not job.deleting)
+    assert (opened and opened.breaker.is_open, there) == (True, ["bad1", "bad2"])
+    assert (survey.verdict and survey.verdict.breaker.is_open, survey.records.named) == (False, {})
+
+
+def test_items_that_are_wrong_themselves_hold_up_no_other(tmp_path: Path, clock: FakeClock) -> None:
+    """However many come first: they are dead letters at once, and say nothing of the worker."""
+    items = FakeItems(*(f"bad{number}" for number in range(20)), "good")
+    items.bare = set(items.names[:-1])
+    worker = {"command": ["sh", "-c", "true", "sh", "${item.path}"]}
+    one = OneManager(tmp_path, queue_with(tmp_path, worker=worker, scaling={"max": 4}), items, clock)
+    survey = one.until_worked_through()
+    one.engine.close()
+
+    assert (survey.counts()["failed"], survey.jobs["good"].state) == (20, State.DONE)
+
+
+def test_what_is_being_started_while_somebody_drains_is_not(
+    one: OneManager, items: FakeItems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked again just before the Job is made; who drains is told when nothing is on its way any more."""
+    person, seen = FileControl(tmp_path / "state"), []
+    get_item = items.get_item
+
+    def drained_meanwhile(name: str) -> Item:
+        if not person.mode().may_start:
+            return get_item(name)
+        person.set_mode(Mode.DRAINING)
+        seen.append(person.is_seen(Mode.DRAINING))
+        return get_item(name)
+
+    (tmp_path / "state").mkdir()
+    monkeypatch.setattr(items, "get_item", drained_meanwhile)
+    one.tick()
+    seen.append(person.is_seen(Mode.DRAINING))
+    one.tick()
+    seen.append(person.is_seen(Mode.DRAINING))
+
+    assert (seen, len(one.engine.jobs())) == ([False, False, True], 0)
+    monkeypatch.undo()
+    person.set_mode(Mode.RUNNING)
+    assert len(one.until_worked_through().jobs) == len(items.names)
 
 
 def test_invariant_3_jobs_that_can_not_be_seen_are_reported_and_nothing_is_done(

@@ -168,6 +168,13 @@ class Recorder:
         """As `Control.set_mode`."""
         self.said = mode
 
+    def note_seen(self, mode: Mode) -> None:
+        """As `Control.note_seen`; no manager is here."""
+
+    def is_seen(self, mode: Mode) -> bool:  # noqa: ARG002 - no manager is here
+        """As `Control.is_seen`."""
+        return False
+
 
 @dataclass
 class Shown:

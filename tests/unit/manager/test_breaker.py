@@ -70,6 +70,9 @@ def breaker(*jobs: Job, most: int = 20, **keywords: Any) -> Breaker:
         ([stuck(number, attempt=1, reason="disk full", can_not_start=False) for number in range(9)], False, 0),
         # Not so where its program is not there: that is seen before its last attempt.
         ([stuck(number, attempt=1, exit_code=127, can_not_start=False) for number in range(5)], True, 5),
+        # Given up for want of room; its own data can't be made a worker of.
+        ([failed(number, attempt=0, exit_code=None, is_out_of_room=True) for number in range(50)], False, 0),
+        ([failed(number, attempt=0, exit_code=None, is_item_refused=True) for number in range(50)], False, 0),
         ([stuck(number, deleting=True) for number in range(9)], False, 0),
         ([stuck(number, is_suspended=True) for number in range(9)], False, 0),
     ],
@@ -112,11 +115,13 @@ def test_open_one_trial_at_a_time_goes_on_ever_more_seldom() -> None:
         times.append(breaker(*jobs).next_probe or 0.0)
         jobs.append(stuck(len(jobs), created=times[-1]))
     under_way = job_for("trial", State.STARTING, since=999.0)
+    held = job_for("trial", State.STARTING, since=999.0, is_suspended=True)
 
     assert times == [910, 930, 970, 1050, 1210, 1510, 1810]
     assert breaker_of(jobs[:13], 909.0, 20).may_start == 0
     assert breaker_of(jobs[:13], 910.0, 20).may_start == 1
     assert breaker_of([*jobs[:13], under_way], 910.0, 20).may_start == 0
+    assert breaker_of([*jobs[:13], held], 910.0, 20).may_start == 0
 
 
 def test_a_trial_that_goes_well_closes_it() -> None:

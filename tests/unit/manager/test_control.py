@@ -21,6 +21,17 @@ def test_a_queue_runs_until_somebody_says_otherwise(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_was_said_is_seen_until_something_else_is_said(tmp_path: Path) -> None:
+    """Who drains waits for a manager to have seen this very word."""
+    control, manager = FileControl(tmp_path), FileControl(tmp_path)
+    control.set_mode(Mode.PAUSED)
+    manager.note_seen(Mode.PAUSED)
+    seen = [control.is_seen(mode) for mode in Mode]
+    control.set_mode(Mode.DRAINING)
+
+    assert (seen, control.is_seen(Mode.PAUSED), control.is_seen(Mode.DRAINING)) == ([False, True, False], False, False)
+
+
 def test_what_nobody_can_read_starts_nothing(tmp_path: Path) -> None:
     """It is told with what it may be: a queue that was to stand still must not go on."""
     (tmp_path / "mode").write_text("stop!")

@@ -465,7 +465,7 @@ def test_a_job_that_somebody_holds_back_waits() -> None:
     held = job(suspend=True)
 
     assert job_of(held, []) == seen(
-        State.STARTING, reason="suspended: whoever admits it, such as Kueue, has not yet", is_suspended=True
+        State.STARTING, reason="it is suspended, and whoever admits it, such as Kueue, has not yet", is_suspended=True
     )
     assert pending_since(held, []) is None
 

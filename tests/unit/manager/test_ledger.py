@@ -51,7 +51,9 @@ def test_a_ledger_of_many_removals_is_written_anew(path: Path) -> None:
 
     ledger.remove([f"item {number}" for number in range(1, 2000)])
 
-    assert (len(path.read_bytes().splitlines()), list(reader.read().named)) == (1, ["item 0"])
+    # A line for the record, and one for when an item was done last.
+    assert (len(path.read_bytes().splitlines()), list(reader.read().named)) == (2, ["item 0"])
+    assert reader.read().done_at == 1.0
 
 
 def test_while_it_is_held_steady_nothing_is_entered(path: Path) -> None:

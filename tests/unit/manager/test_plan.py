@@ -353,6 +353,53 @@ def test_a_great_many_are_entered_bit_by_bit() -> None:
     assert plan(observed_with(*jobs), Limits(keep_finished=100)) == [Enter(tuple(jobs[:200]))]
 
 
+def test_the_last_success_is_told_the_ledger_before_its_job_goes() -> None:
+    """Where others have failed, and only then: the breaker would take them for a row."""
+    done = [job_for(f"d{number}", State.DONE, since=float(number)) for number in (1, 3, 2)]
+    failed = job_for("f", State.FAILED, since=0.5)
+    observed = observed_with(*done, failed, items=listing_of("f"))
+    observed = replace(observed, absences=Absences(of=dict.fromkeys(("d1", "d2", "d3"), GONE)))
+    told = replace(observed, records=Records(done_at=3.0))
+    alone = replace(observed, jobs=jobs_of(*done))
+
+    assert {
+        action.job.item: action.is_last_done for action in plan(observed, LIMITS) if isinstance(action, Forget)
+    } == {
+        "d1": False,
+        "d2": False,
+        "d3": True,
+    }
+    assert [one.is_last_done for quiet in (told, alone) for one in plan(quiet, LIMITS) if isinstance(one, Forget)] == [
+        False
+    ] * 6
+
+
+def test_what_was_held_back_took_no_place() -> None:
+    """Who counted Kueue's line as work would ask for ever more places, and lengthen it."""
+    held = [
+        job_for(
+            f"h{n}", State.DONE, created=10.0 * n, let_go=10.0 * n + 240, since=10.0 * n + 250, processing_seconds=10.0
+        )
+        for n in range(60)
+    ]
+    at_once = [replace(job, let_go=None, since=job.created + 10) for job in held]
+    rule = Rule(minimum=0, maximum=100)
+    seconds = [
+        judge(observed_with(*jobs, items=listing_of(), at=at), Limits(rule)).decision.load.place_seconds
+        for jobs, at in ((held, 850.0), (at_once, 610.0))
+    ]
+
+    assert seconds == [10.0, 10.0]
+
+
+def test_what_was_given_up_for_want_of_room_freezes_nothing() -> None:
+    """It is a dead letter: only who still waits for room says that there is none."""
+    gone = job_for("gone", State.FAILED, is_out_of_room=True)
+    waits = job_for("waits", State.STARTING, is_out_of_room=True)
+
+    assert [judge(observed_with(*jobs), LIMITS).decision.is_frozen for jobs in ([gone], [gone, waits])] == [False, True]
+
+
 def test_a_job_that_somebody_holds_back_counts_as_waiting() -> None:
     """It keeps its place, so that Kueue's line does not grow without end, and the law sees what waits."""
     held = [job_for(f"h{number}", State.STARTING, is_suspended=True, created=990.0) for number in range(2)]

@@ -52,20 +52,22 @@ def breaker_of(jobs: Iterable[Job], now: float, most_failures: int, done_at: flo
     What Jobs say.
 
     `most_failures`: distinct items in a row that fail at all, before it opens; 0: never for that. `done_at`: when an
-    item was last seen done, whose Job may be gone by now.
+    item was last done whose Job is gone by now.
     """
     bad, starting, ran, probing, last_done = [], 0, 0, 0, done_at or 0.0
     for job in jobs:
-        if job.deleting or job.is_suspended:
+        if job.deleting:
             continue
-        if job.state is State.DONE:
+        if job.is_suspended:
+            # A trial that somebody else holds back is one.
+            probing += 1
+        elif job.state is State.DONE:
             last_done = max(last_done, job.since)
             ran += now - job.since <= STARTED_SECONDS
         elif job.state is State.RUNNING:
             ran += now - job.since <= STARTED_SECONDS
             probing += 1
-        elif could_not_run(job) or (job.state is State.FAILED and job.exit_code not in NO_RETRY):
-            # What refuses its item says nothing of the others.
+        elif could_not_run(job) or (job.state is State.FAILED and not _says_nothing(job)):
             bad.append(job)
         elif job.state is State.STARTING:
             starting += 1
@@ -95,7 +97,12 @@ def could_not_run(job: Job) -> bool:
     """Whether an item's worker never ran: an image, a Secret or a program that is not there."""
     if job.state is State.STARTING:
         return job.can_not_start or job.exit_code in _CAN_NOT_RUN
-    return job.state is State.FAILED and (job.attempt == 0 or job.exit_code in _CAN_NOT_RUN)
+    return job.state is State.FAILED and not _says_nothing(job) and (job.attempt == 0 or job.exit_code in _CAN_NOT_RUN)
+
+
+def _says_nothing(job: Job) -> bool:
+    """Whether one that failed says nothing of the others: its item is refused, or there was no room for it."""
+    return job.is_item_refused or job.is_out_of_room or job.exit_code in NO_RETRY
 
 
 def _last_that(jobs: Sequence[Job]) -> list[Job]:

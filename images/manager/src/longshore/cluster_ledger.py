@@ -10,9 +10,10 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
 import base64
 import contextlib
 import json
+import math
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 from uuid import uuid4
@@ -42,9 +43,13 @@ _TRIES: Final = 20
 _REASON_MAX: Final = 2048
 _TOUCHED: Final = "longshore.dev/touched"
 _SEALED: Final = "longshore.dev/sealed"
+"""On the head: the names of the ConfigMaps that count beside it."""
+_DONE_AT: Final = "longshore.dev/done-at"
+"""On the head: when an item was last done, of those whose Jobs are gone, in seconds since the epoch."""
 _MODE: Final = "longshore.dev/mode"
 """On the head: whether items are started, where a person has said that they are not."""
-"""On the head: the names of the ConfigMaps that count beside it."""
+_MODE_SEEN: Final = "longshore.dev/mode-seen"
+"""On the head: which of these a manager has seen, and starts nothing any more."""
 _DONE: Final = "done"
 _FAILED: Final = "failed.jsonl"
 _METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -193,8 +198,18 @@ class ClusterLedger:
                 fuller = shard.with_records(entered, self._digests)
                 if fuller.size_bytes > SHARD_BYTES and not shard.is_empty:
                     self._seal(head, shard)
-                elif not entered or self._write(head, fuller, _sealed(head)):
+                elif not entered or self._write(head, fuller, _sealed(head), _last_done(entered)):
                     return {record.item for record in entered}
+        raise LedgerUnavailable(f"{self._head}: others change it all the time; trying again later")
+
+    def note_done(self, at: float) -> None:
+        """As `Ledger.note_done`."""
+        with self._lock, _translated():
+            self._start()
+            for _ in range(_TRIES):
+                head = self._read_head()
+                if (_done_at(head) or 0.0) >= at or self._write(head, _shard_of(head), _sealed(head), at):
+                    return
         raise LedgerUnavailable(f"{self._head}: others change it all the time; trying again later")
 
     def _fitting(self, records: Sequence[Record]) -> Sequence[Record]:
@@ -226,11 +241,29 @@ class ClusterLedger:
 
     def set_mode(self, mode: Mode) -> None:
         """As `Control.set_mode`; whatever else is in the head stays."""
+        self._annotate({_MODE: None if mode is Mode.RUNNING else str(mode), _MODE_SEEN: None})
+
+    def note_seen(self, mode: Mode) -> None:
+        """As `Control.note_seen`."""
+        self._annotate({_MODE_SEEN: str(mode)})
+
+    def is_seen(self, mode: Mode) -> bool:
+        """As `Control.is_seen`."""
         with self._lock:
             self._start()
-            self._read_head()
-            changed = {"metadata": {"annotations": {_MODE: None if mode is Mode.RUNNING else str(mode)}}}
-            self._mirror.put(self._api.patch(f"{self._path}/{self._head}", changed))
+            head = self._mirror.objects().get(self._head)
+        return head is not None and head.metadata.annotations.get(_MODE_SEEN) == mode
+
+    def _annotate(self, changed: Mapping[str, str | None]) -> None:
+        with self._lock, _translated():
+            self._start()
+            for _ in range(_TRIES):
+                self._read_head()
+                with contextlib.suppress(NotThere):  # somebody has just deleted it
+                    patch = {"metadata": {"annotations": dict(changed)}}
+                    self._mirror.put(self._api.patch(f"{self._path}/{self._head}", patch))
+                    return
+        raise LedgerUnavailable(f"{self._head}: is deleted again and again by somebody")
 
     def close(self) -> None:
         """Stop watching."""
@@ -260,6 +293,7 @@ class ClusterLedger:
                 {one.item: one for shard in shards for one in shard.failed},
                 frozenset().union(*(shard.done for shard in shards)),
                 self._digests,
+                _done_at(counting[self._head]) if counting else None,
             )
         return self._records
 
@@ -315,10 +349,14 @@ class ClusterLedger:
         head = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}}
         self._mirror.put(self._api.create(self._path, head | shard.content()))
 
-    def _write(self, seen: ConfigMapObject, shard: Shard, sealed: Sequence[str] | None = None) -> bool:
+    def _write(
+        self, seen: ConfigMapObject, shard: Shard, sealed: Sequence[str] | None = None, done_at: float | None = None
+    ) -> bool:
         """Have a ConfigMap hold this, and the head name those, unless somebody has changed it since it was seen."""
         # Touched also where nothing else changes: then who has read it before must read it again.
         annotations = {_TOUCHED: uuid4().hex} | ({} if sealed is None else {_SEALED: json.dumps(list(sealed))})
+        if done_at is not None:
+            annotations[_DONE_AT] = f"{max(done_at, _done_at(seen) or 0.0):.3f}"
         metadata = {"resourceVersion": seen.metadata.resource_version, "annotations": annotations}
         try:
             data = self._api.patch(f"{self._path}/{seen.metadata.name}", {"metadata": metadata, **shard.content()})
@@ -362,6 +400,19 @@ def _sealed(head: ConfigMapObject) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise LedgerUnavailable(f"ConfigMap {head.metadata.name}: its annotation {_SEALED} is no list of names")
     return names
+
+
+def _done_at(head: ConfigMapObject) -> float | None:
+    """None where nobody has said; and where somebody has written something else, which must stop nothing."""
+    try:
+        at = float(head.metadata.annotations[_DONE_AT])
+    except (KeyError, ValueError):
+        return None
+    return at if math.isfinite(at) else None
+
+
+def _last_done(records: Iterable[Record]) -> float | None:
+    return max((one.at for one in records if one.state is State.DONE and one.at is not None), default=None)
 
 
 def _shard_of(one: ConfigMapObject) -> Shard:

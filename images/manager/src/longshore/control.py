@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from longshore_kit.errors import EngineUnavailable, SettingsError
 
 _FILE: Final = "mode"
+_SEEN_FILE: Final = "mode.seen"
 
 
 class Mode(enum.StrEnum):
@@ -42,11 +43,22 @@ class Control(Protocol):
 
     def set_mode(self, mode: Mode) -> None:
         """
-        Say it.
+        Say it; no manager has seen it yet.
 
         Raises:
-            EngineUnavailable: it can't be written now; safe to retry.
+            EngineUnavailable, LedgerUnavailable: it can't be written now; safe to retry.
         """
+
+    def note_seen(self, mode: Mode) -> None:
+        """
+        Note, as a manager, that it has seen that nothing is to be started, and starts nothing any more.
+
+        Raises:
+            EngineUnavailable, LedgerUnavailable: as for `set_mode`.
+        """
+
+    def is_seen(self, mode: Mode) -> bool:
+        """Whether a manager has noted that of this mode."""
 
 
 class FileControl:
@@ -54,6 +66,7 @@ class FileControl:
 
     def __init__(self, state_folder: Path) -> None:
         self._path: Final = state_folder / _FILE
+        self._seen: Final = state_folder / _SEEN_FILE
 
     def mode(self) -> Mode:
         """As `Control.mode`."""
@@ -67,15 +80,30 @@ class FileControl:
 
     def set_mode(self, mode: Mode) -> None:
         """As `Control.set_mode`."""
+        self._write(self._seen, "")
+        self._write(self._path, "" if mode is Mode.RUNNING else mode)
+
+    def note_seen(self, mode: Mode) -> None:
+        """As `Control.note_seen`."""
+        self._write(self._seen, mode)
+
+    def is_seen(self, mode: Mode) -> bool:
+        """As `Control.is_seen`."""
+        with contextlib.suppress(OSError):
+            return self._seen.read_text(encoding="utf-8").strip() == mode
+        return False
+
+    def _write(self, path: Path, text: str) -> None:
+        """Have a file say this; no file says nothing."""
         try:
-            if mode is Mode.RUNNING:
-                self._path.unlink(missing_ok=True)
+            if not text:
+                path.unlink(missing_ok=True)
                 return
-            aside = self._path.with_name(f".{_FILE}.{os.getpid()}")
-            aside.write_text(f"{mode}\n", encoding="utf-8")
-            aside.replace(self._path)
+            aside = path.with_name(f".{path.name}.{os.getpid()}")
+            aside.write_text(f"{text}\n", encoding="utf-8")
+            aside.replace(path)
         except OSError as exc:
-            raise EngineUnavailable(f"{self._path} can't be written: {exc}") from exc
+            raise EngineUnavailable(f"{path} can't be written: {exc}") from exc
 
 
 def mode_of(text: str, where: str) -> Mode:

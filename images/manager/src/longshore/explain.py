@@ -52,6 +52,8 @@ def explain_job(job: Job, now: float, retry_command: str, no_worker: str = "") -
     tries = f"attempt {job.attempt} of {job.attempts}"
     why = f": {_last_words(job.reason)}" if job.reason else ""
     match job.state:
+        case State.STARTING if job.is_suspended:
+            return f"{item} is waiting {since}, with a Job{why}."
         case State.STARTING if no_worker:
             return f"{item} is waiting to be started again{why}; {no_worker}"
         case State.RUNNING:

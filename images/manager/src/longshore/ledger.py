@@ -61,6 +61,9 @@ class Ledger(Protocol):
         Returns their names; when it does, they survive a crash.
         """
 
+    def note_done(self, at: float) -> None:
+        """Keep that an item was done at this time, beside its record or without one: its Job is about to go."""
+
     def remove(self, keys: Sequence[Key]) -> None:
         """
         Drop these records; one that isn't there is no error.
@@ -74,9 +77,9 @@ _COMPACT_AT: Final = 1000
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
-    """One line of the file: a record, or without a state the removal of one."""
+    """One line of the file: a record, without a state the removal of one, without an item when one was done."""
 
-    item: str
+    item: str = ""
     state: State | None = None
     at: float | None = None
     reason: str = ""
@@ -93,6 +96,7 @@ class FileLedger:
         self._lock_path: Final = path.with_suffix(".lock")
         self._guard: Final = threading.RLock()
         self._records: dict[str, Record] = {}
+        self._done_at: float | None = None
         self._shown = Records()
         self._file: int | None = None
         """A descriptor, kept open: as long as it is, no other file can have its number."""
@@ -122,6 +126,11 @@ class FileLedger:
             self._append([asdict(record) for record in entered])
         return {record.item for record in entered}
 
+    def note_done(self, at: float) -> None:
+        """As `Ledger.note_done`."""
+        with self._locked(fcntl.LOCK_EX):
+            self._append([{"at": at}])
+
     def remove(self, keys: Sequence[Key]) -> None:
         """As `Ledger.remove`."""
         with self._locked(fcntl.LOCK_EX):
@@ -142,7 +151,7 @@ class FileLedger:
             for line in _LINES.decode_lines(whole):
                 self._take(line)
             self._offset += len(whole)
-            self._shown = Records(MappingProxyType(dict(self._records)))
+            self._shown = Records(MappingProxyType(dict(self._records)), done_at=self._done_at)
         return self._shown
 
     def _is_same_file(self) -> bool:
@@ -158,12 +167,17 @@ class FileLedger:
     def _open(self) -> None:
         self._close()
         self._file, self._records, self._shown, self._offset, self._lines = None, {}, Records(), 0, 0
+        self._done_at = None
         with contextlib.suppress(FileNotFoundError):
             self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             self._close = weakref.finalize(self, os.close, self._file)
 
     def _take(self, line: "_Line") -> None:
         self._lines += 1
+        if line.at is not None and (line.state is State.DONE or not line.item):
+            self._done_at = max(line.at, self._done_at or 0.0)
+        if not line.item:
+            return
         if line.state is None:
             self._records.pop(line.item, None)
         else:
@@ -187,7 +201,10 @@ class FileLedger:
         aside = self._path.with_suffix(".new")
         with self._guard, _translated(self._path):
             with aside.open("w", encoding="utf-8") as file:
-                file.writelines(json.dumps(asdict(record)) + "\n" for record in self._read().named.values())
+                records = self._read()
+                if records.done_at is not None:
+                    file.write(json.dumps({"at": records.done_at}) + "\n")
+                file.writelines(json.dumps(asdict(record)) + "\n" for record in records.named.values())
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(self._path)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Final
 
 from longshore import state
@@ -229,16 +230,17 @@ class Survey:
         """Items by state, every state: those that are listed, and those that have a Job or a record."""
         found: dict[str, int] = dict.fromkeys(State, 0)
         for job in self.jobs.values():
-            found[job.state] += 1
+            found[job.counted] += 1
         for finished in (State.DONE, State.FAILED):
             found[finished] += self.records.count(finished, self.jobs)
-        found[State.WAITING] = sum(1 for _ in self._waiting())
+        found[State.WAITING] += sum(1 for _ in self._waiting())
         return found
 
     def waits_since(self) -> float | None:
         """Since when the item waits that waits longest, as far as this manager knows; None while none does."""
         first = self.at if self.first_listed_at is None else self.first_listed_at
-        return min((self.first_seen.get(name, first) for name in self._waiting()), default=None)
+        held = (job.first_seen or job.created for job in self.jobs.values() if job.is_suspended)
+        return min(chain(held, (self.first_seen.get(name, first) for name in self._waiting())), default=None)
 
     def in_turn(self) -> list[str]:
         """The items that wait, in the order in which they are started."""
@@ -298,7 +300,6 @@ class Manager:
         self._arrived = 0
         self._last_started: dict[str, float] | None = None
         """By the group; None before the first look, which has it from the Jobs."""
-        self._done_at: float | None = None
         self._said: tuple[Mode, bool, int] | None = None
         self._seen: Jobs | None = None
         self._wake: Final = threading.Event()
@@ -352,6 +353,8 @@ class Manager:
         records = self._ledger.read()
         seen = self._poller.seen
         mode = self._control.mode()
+        if not mode.may_start and not self._starter.under_way and not self._control.is_seen(mode):
+            self._control.note_seen(mode)
         observed = replace(self._observe(seen.listing, jobs, records, under_way), may_start=mode.may_start)
         verdict = judge(observed, self._limits)
         self._report_verdict(verdict, mode)
@@ -361,8 +364,6 @@ class Manager:
         self._seen = jobs
         for job in changes:
             self._report(job)
-            if job.state is State.DONE:
-                self._done_at = max(self._done_at or 0.0, job.since)
         items, listed_at = (seen.listing.items, seen.listing.wall) if seen.listing else (None, None)
         return Survey(
             items,
@@ -399,7 +400,6 @@ class Manager:
             first_seen=self._first_seen,
             line=self._line,
             last_started=self._turns_taken(jobs),
-            done_at=self._done_at,
         )
         if fresh and fresh.number != self._counted:
             self._counted = fresh.number
@@ -467,7 +467,9 @@ class Manager:
                     self._last_started[self._turns.group_of(item)] = self._clock.wall()
                 self._starter.start(
                     item,
-                    may_start=lambda: listing is not None and self._is_fresh(listing),
+                    may_start=lambda: (
+                        listing is not None and self._is_fresh(listing) and self._control.mode().may_start
+                    ),
                     now=self._clock.wall,
                     on_end=self.wake,
                     first_seen=self._first_seen.get(item),
@@ -478,7 +480,9 @@ class Manager:
                 self._enter(jobs)
             case Drop(job):
                 self._engine.delete(job)
-            case Forget(job):
+            case Forget(job, is_last_done):
+                if is_last_done:
+                    self._ledger.note_done(job.since)
                 self._engine.delete(job)
                 self._log.info("item forgotten; it has left the source", item=job.item)
             case Strike(keys):

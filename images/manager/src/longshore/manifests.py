@@ -29,6 +29,8 @@ DIGEST_ANNOTATION: Final = "longshore.dev/item-sha256"
 DATA_ANNOTATION: Final = "longshore.dev/item-data"
 REFUSED_ANNOTATION: Final = "longshore.dev/refused"
 """On a Job that never runs: why its item could not be started."""
+ITEM_REFUSED_ANNOTATION: Final = "longshore.dev/item-refused"
+"""Beside it, where the reason is the item's own, and says nothing of others."""
 PENDING_ANNOTATION: Final = "longshore.dev/pending-seconds"
 """How long its worker may take to start: the Job's own, so that a changed queue file leaves it as it is."""
 PAYLOAD_ANNOTATION: Final = "longshore.dev/payload"
@@ -107,9 +109,15 @@ def bundle_for(queue: Queue, item: Item, layout: Layout, first_seen: float | Non
         bundle = _bundle(queue, item, layout)
     except ItemRejected as exc:
         bundle = refused_bundle(queue, item.name, str(exc))
+        bundle.job["metadata"]["annotations"][ITEM_REFUSED_ANNOTATION] = "true"
     if first_seen is not None:
         bundle.job["metadata"]["annotations"][FIRST_SEEN_ANNOTATION] = f"{first_seen:.3f}"
     return bundle
+
+
+def is_item_refused(annotations: Mapping[str, str]) -> bool:
+    """Whether `bundle_for` could make no worker of the item."""
+    return ITEM_REFUSED_ANNOTATION in annotations
 
 
 def first_seen_of(annotations: Mapping[str, str]) -> float | None:

@@ -107,8 +107,6 @@ class Observed:
     """The listing in the order of its turns; None: as it is listed."""
     last_started: Mapping[str, float] = field(default_factory=dict)
     """When an item of a group was started last, by the group; only where there are groups."""
-    done_at: float | None = None
-    """When an item was last seen done; its Job may be gone."""
     may_start: bool = True
     """Whether items are started at all: a person may have said that they are not."""
     settled: frozenset[str] = frozenset()
@@ -148,6 +146,8 @@ class Forget:
     """Delete this done Job: its item has left the source for good."""
 
     job: Job
+    is_last_done: bool = False
+    """Whether nothing else would tell that an item was done after others had failed: the ledger must, before."""
 
 
 @dataclass(frozen=True)
@@ -170,9 +170,9 @@ class Verdict:
 
 def judge(observed: Observed, limits: Limits) -> Verdict:
     """How many may live, and whether starting more makes sense."""
-    is_frozen = any(job.is_out_of_room for job in observed.jobs.values())
+    is_frozen = any(job.is_live and job.is_out_of_room for job in observed.jobs.values())
     decision = decide(_history(observed, limits.rule), limits.rule, observed.at, is_frozen=is_frozen)
-    breaker = breaker_of(observed.jobs.values(), observed.at, limits.breaker_failures, observed.done_at)
+    breaker = breaker_of(observed.jobs.values(), observed.at, limits.breaker_failures, observed.records.done_at)
     return Verdict(decision, breaker)
 
 
@@ -277,7 +277,8 @@ def _life(job: Job) -> Life:
     if job.is_suspended:
         return Life(job.first_seen)
     finished = None if job.is_live else job.since
-    return Life(job.first_seen, job.created, finished, job.processing_seconds)
+    # While it is held back it takes no place: who counted that would ask for ever more of them.
+    return Life(job.first_seen, max(job.created, job.let_go or 0.0), finished, job.processing_seconds)
 
 
 def _waits(item: str, observed: Observed) -> bool:
@@ -305,6 +306,7 @@ def _forgets(observed: Observed) -> Iterable[Forget | Strike]:
     if observed.items is None:
         return
     gone: list[Key] = []
+    going: list[Job] = []
     for key, absence in observed.absences.of.items():
         if absence.listings >= FORGET_LISTINGS and observed.at - absence.since >= FORGET_SECONDS:
             job = observed.jobs.get(key) if isinstance(key, str) else None
@@ -312,7 +314,12 @@ def _forgets(observed: Observed) -> Iterable[Forget | Strike]:
             if job is None and observed.records.is_done(key):
                 gone.append(key)
             elif job and job.state is State.DONE and not job.deleting and observed.acks.may_go(job.item):
-                yield Forget(job)
+                going.append(job)
+    last = max((job.since for job in going), default=0.0)
+    must_tell = last > (observed.records.done_at or 0.0) and any(
+        job.state is State.FAILED for job in observed.jobs.values()
+    )
+    yield from (Forget(job, must_tell and job.since == last) for job in going)
     if gone:
         yield Strike(tuple(gone))
 

@@ -47,6 +47,8 @@ class Records:
     """Done items of which only the digest is kept."""
     digests: Digests | None = None
     """How those digests are made; needed where there are any."""
+    done_at: float | None = None
+    """When an item was last done, of those whose Jobs are gone; of some nothing else is kept."""
 
     def __contains__(self, item: str) -> bool:
         return item in self.named or self._is_hashed(item)

@@ -52,11 +52,20 @@ class Job:
     first_seen: float | None = None
     """When its item was first seen in the list; None: it was there before anybody looked, or nobody has said."""
     is_out_of_room: bool = False
-    """Its worker waits for room on the machines: nothing is wrong with it, and more of them would wait too."""
+    """Its worker waits for room on the machines, or did until it was given up: nothing is wrong with it."""
     is_suspended: bool = False
     """It is held back by somebody else, such as Kueue, who lets it go when it is its turn: it waits, with a Job."""
     can_not_start: bool = False
     """Its worker is kept from starting by what waiting does not mend: an image, a Secret that is not there."""
+    is_item_refused: bool = False
+    """What its item says of itself can't be made a worker of: that says nothing of the others."""
+    let_go: float | None = None
+    """When its engine began to start it, later than it was made where somebody had held it back; None: at once."""
+
+    @property
+    def counted(self) -> State:
+        """As what it is counted: what is held back by somebody else waits, though it has a Job."""
+        return State.WAITING if self.is_suspended else self.state
 
     @property
     def told_reason(self) -> str:

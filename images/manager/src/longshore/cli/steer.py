@@ -9,6 +9,7 @@ from longshore.cli.common import Exit, complain, told_to_people
 from longshore.cli.place import FileWord, Place, Where, placed
 from longshore.cli.table import write
 from longshore.control import Mode
+from longshore.state import Job, State
 from longshore_kit.logs import configure
 
 _LOOK_SECONDS: Final = 1.0
@@ -55,9 +56,14 @@ def drain(
             place.control().set_mode(Mode.DRAINING)
             if idle := place.no_manager():
                 complain(idle)
-            if wait and not idle:
-                _wait(place)
+            if wait:
+                _wait(place, has_manager=not idle)
             write(f"{place.name} is draining: nothing new is started. To go on: {place.command('resume')}")
+
+
+def _ends_by_itself(job: Job, place: Place) -> bool:
+    """Whether it is worth waiting for; what nobody starts again is not."""
+    return job.is_live and (job.state is State.RUNNING or not place.no_worker())
 
 
 def _say(where: Where, file: str | None, mode: Mode, words: str) -> None:
@@ -71,11 +77,17 @@ def _say(where: Where, file: str | None, mode: Mode, words: str) -> None:
                 write(idle)
 
 
-def _wait(place: Place) -> None:
-    told = -1
-    while live := sum(job.is_live for job in place.engine.jobs().values()):
+def _wait(place: Place, *, has_manager: bool) -> None:
+    """Until nothing runs, and a manager that there is has nothing more to start that it had begun with before."""
+    control, told = place.control(), -1
+    while True:
+        # What was seen first counts: what it had begun with is among the Jobs that are looked at afterwards.
+        is_quiet = not has_manager or control.is_seen(Mode.DRAINING)
+        live = sum(_ends_by_itself(job, place) for job in place.engine.jobs().values())
+        if is_quiet and not live:
+            return
         if live != told:
-            complain(f"{live} at work still")
+            complain(f"{live} at work still" if live else "waiting for the manager to see it")
             told = live
         try:
             time.sleep(_LOOK_SECONDS)  # another process does the work: only looking tells

@@ -40,7 +40,7 @@ class Row:
 def rows_of(survey: Survey) -> list[Row]:
     """Every item that is listed or kept, the lively ones first, then by name."""
     rows = [
-        Row(job.item, job.state, job.since, job.attempt, job.told_reason, job.name, job.stage, job.exit_code)
+        Row(job.item, job.counted, job.since, job.attempt, job.told_reason, job.name, job.stage, job.exit_code)
         for job in survey.jobs.values()
     ]
     names = survey.items.names if survey.items else ()

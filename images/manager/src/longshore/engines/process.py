@@ -51,6 +51,7 @@ from longshore.manifests import (
     Layout,
     Manifest,
     first_seen_of,
+    is_item_refused,
 )
 from longshore.state import Job, Jobs, State
 from longshore_kit.errors import EngineError, EngineUnavailable, ManifestRefused
@@ -494,6 +495,7 @@ def _job_of(folder: Path) -> Job:
         stage_seconds=tuple(status.stage_seconds.items()),
         deleting=(folder / DELETING).exists(),
         first_seen=first_seen_of(annotations),
+        is_item_refused=is_item_refused(annotations),
     )
 
 

@@ -184,7 +184,7 @@ class Snapshot:
         jobs, records = self.survey.jobs, self.survey.records
         found: dict[State, list[str]] = {state: [] for state in State}
         for job in jobs.values():
-            found[job.state].append(job.item)
+            found[job.counted].append(job.item)
         for item, record in records.named.items():
             if item not in jobs:
                 found[record.state].append(item)
@@ -199,7 +199,9 @@ class Snapshot:
         """Names of a state's items, in the order in which they are shown: those that wait in that of their turns."""
         if state not in self._ordered:
             if state is State.WAITING:
-                self._ordered[state] = self.survey.in_turn()
+                # What is held back by somebody else, with a Job, waits too, and was here before.
+                held = sorted((one.item for one in self.survey.jobs.values() if one.is_suspended), key=self._since)
+                self._ordered[state] = [*held, *self.survey.in_turn()]
             else:
                 # What runs longest is looked for first; of what has ended, the latest.
                 self._ordered[state] = sorted(self._names[state], key=self._since, reverse=state not in _LIVE)
@@ -228,7 +230,7 @@ class Snapshot:
         return Row(
             one.item,
             safe(one.item),
-            one.state,
+            one.counted,
             since=one.since,
             attempt=one.attempt,
             attempts=one.attempts,
@@ -254,7 +256,7 @@ class Snapshot:
             return explain_job(one, now, retry_command)
         if isinstance(one, Record):
             return explain_record(one, now, retry_command)
-        live, waiting = sum(self._jobs_of[state] for state in _LIVE), self.of_state(State.WAITING)
+        live, waiting = sum(self._jobs_of[state] for state in _LIVE), self.survey.in_turn()
         ahead = waiting.index(one) if one in waiting else 0
         trouble = self.hold(now, told) or self._postponed(one, now, told)
         most = self.limits.rule.maximum

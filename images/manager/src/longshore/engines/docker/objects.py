@@ -26,6 +26,7 @@ from longshore.manifests import (
     STAGES_ANNOTATION,
     Manifest,
     first_seen_of,
+    is_item_refused,
 )
 from longshore.names import job_name
 from longshore.state import Job, State
@@ -398,6 +399,7 @@ def job_of(family: Family, rans: Sequence[Ran]) -> Job:
         stage_seconds=tuple(outcome.stage_seconds.items()),
         deleting=family.is_deleting,
         first_seen=first_seen_of(family.record.labels),
+        is_item_refused=is_item_refused(family.record.labels),
     )
     if family.refused is not None or family.damage:
         return replace(new, state=State.FAILED, attempt=0, reason=family.damage or family.refused or "")

@@ -19,6 +19,7 @@ from longshore.manifests import (
     REFUSED_ANNOTATION,
     STAGES_ANNOTATION,
     first_seen_of,
+    is_item_refused,
 )
 from longshore.podtemplate import CONTAINER
 from longshore.state import Job, State
@@ -32,9 +33,11 @@ STAGE_SECONDS_ANNOTATION: Final = "longshore.dev/stage-seconds"
 """On a finished Job, so that it says everything itself when its pods are gone."""
 _REASON_MAX: Final = 4096
 _NO_ROOM: Final = "Unschedulable: "
+_BEGUN_AT_ONCE: Final = timedelta(seconds=5)
+"""The controller begins with a new Job within a moment, and a busy one within a few."""
 """What a scheduler says of a pod that fits on no node."""
 _QUOTA: Final = "exceeded quota"
-_SUSPENDED: Final = "suspended: whoever admits it, such as Kueue, has not yet"
+_SUSPENDED: Final = "it is suspended, and whoever admits it, such as Kueue, has not yet"
 Number = TypeVar("Number", int, float)
 CONTROLLER_PAUSE: Final = timedelta(minutes=6)
 """Between two attempts the Job controller waits 10 s, doubled each time, and so long at most."""
@@ -290,9 +293,11 @@ def job_of(job: JobObject, pods: Sequence[PodObject], refusal: str = "") -> Job:
         stage_seconds=_stage_seconds(kept) or (worker.seconds(pods[-1]) if pods and worker.is_chain else ()),
         deleting=job.metadata.deletion_timestamp is not None,
         first_seen=first_seen_of(kept),
-        is_out_of_room=state is State.STARTING and _is_out_of_room(reason, refusal),
+        is_out_of_room=_is_out_of_room(job, state, reason, refusal),
         can_not_start=state is State.STARTING and _can_not_start(pods, refusal),
         is_suspended=state is State.STARTING and job.spec.suspend,
+        is_item_refused=is_item_refused(kept),
+        let_go=_let_go(job),
     )
 
 
@@ -396,8 +401,18 @@ def _state(job: JobObject, pods: Sequence[PodObject], worker: _Worker, refusal: 
     return State.STARTING, at, refusal or _last_words(pods, worker)
 
 
-def _is_out_of_room(reason: str, refusal: str) -> bool:
-    return reason.startswith(_NO_ROOM) or _QUOTA in refusal
+def _let_go(job: JobObject) -> float | None:
+    """When it was resumed: the controller notes anew when it begins with it."""
+    began, created = job.status.start_time, job.metadata.creation_timestamp
+    return began.timestamp() if began and began - created > _BEGUN_AT_ONCE else None
+
+
+def _is_out_of_room(job: JobObject, state: State, reason: str, refusal: str) -> bool:
+    if state is State.STARTING:
+        return reason.startswith(_NO_ROOM) or _QUOTA in refusal
+    # Given up, it was told why with other words before.
+    given_up = job.metadata.annotations.get(REFUSED_ANNOTATION, "")
+    return f": {_NO_ROOM}" in given_up or _QUOTA in given_up
 
 
 def _can_not_start(pods: Sequence[PodObject], refusal: str) -> bool:
