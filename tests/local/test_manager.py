@@ -375,7 +375,7 @@ def test_a_done_item_that_left_is_forgotten_after_three_listings_and_ten_minutes
 def test_a_forgotten_success_still_tells_the_breaker(tmp_path: Path, items: FakeItems, clock: FakeClock) -> None:
     """Failed Jobs stay: once the good one between them and now is gone, another manager must not see a row."""
     queue = shell_queue(tmp_path, '[ "$1" = good ]', breaker={"failures": 2}, retry={"attempts": 1})
-    items.names = ("bad1", "bad2")
+    items.names, clock.now = ("bad1", "bad2"), time.time()
     first = OneManager(tmp_path, queue, items, clock)
     opened = first.until_worked_through().verdict
     items.names = ("bad1", "bad2", "good")

@@ -94,7 +94,7 @@ def test_it_says_why_and_since_when() -> None:
 
 def test_a_queue_may_do_without() -> None:
     """Zero: it opens for workers that can't run alone."""
-    jobs = [failed(number) for number in range(500)]
+    jobs = [failed(number, since=900 + number / 10) for number in range(500)]
 
     assert (breaker(*jobs, most=0).is_open, breaker(*jobs, most=500).is_open) == (False, True)
 
@@ -112,16 +112,46 @@ def test_open_one_trial_at_a_time_goes_on_ever_more_seldom() -> None:
     jobs = [stuck(number, created=900.0) for number in range(13)]
     times: list[float] = []
     for _ in range(7):
-        times.append(breaker(*jobs).next_probe or 0.0)
-        jobs.append(stuck(len(jobs), created=times[-1]))
-    under_way = job_for("trial", State.STARTING, since=999.0)
-    held = job_for("trial", State.STARTING, since=999.0, is_suspended=True)
+        times.append(breaker_of(jobs, times[-1] if times else NOW, 20).next_probe or 0.0)
+        jobs.append(stuck(len(jobs), created=times[-1], since=times[-1]))
+    under_way = job_for("trial", State.STARTING, since=909.0, created=909.0)
+    held = job_for("trial", State.STARTING, since=909.0, created=909.0, is_suspended=True)
 
     assert times == [910, 930, 970, 1050, 1210, 1510, 1810]
     assert breaker_of(jobs[:13], 909.0, 20).may_start == 0
     assert breaker_of(jobs[:13], 910.0, 20).may_start == 1
     assert breaker_of([*jobs[:13], under_way], 910.0, 20).may_start == 0
     assert breaker_of([*jobs[:13], held], 910.0, 20).may_start == 0
+
+
+def test_it_says_which_jobs_it_reads() -> None:
+    """As many of the last ones as open it; what says nothing is none of them."""
+    jobs = [*(failed(number) for number in range(30)), failed(40, exit_code=65), done(0, since=905.0)]
+
+    assert [breaker(*jobs, most=most).row for most in (0, 7, 99)] == [
+        frozenset(f"f{number}" for number in range(first, 30)) for first in (25, 23, 6)
+    ]
+
+
+def test_what_was_started_before_it_opened_is_no_trial() -> None:
+    """A worker that runs for hours does not keep the others from being tried."""
+    jobs = [stuck(number) for number in range(5)]
+    long = job_for("long", State.RUNNING, created=100.0, since=101.0)
+    trial = job_for("trial", State.RUNNING, created=920.0, since=921.0)
+
+    assert [breaker(*jobs, *live).may_start for live in ([long], [long, trial])] == [1, 0]
+
+
+def test_what_was_written_under_a_wrong_clock_says_nothing() -> None:
+    """A day that never came neither keeps it open nor keeps it from opening."""
+    ahead = {"since": NOW + 1e6, "created": NOW + 1e6}
+    broken = [stuck(number) for number in range(5)]
+
+    assert breaker(*(stuck(number, **ahead) for number in range(9))).is_open is False
+    assert breaker(*broken, done(0, since=NOW + 1e6)).is_open is True
+    assert breaker(*broken, done_at=NOW + 1e6).is_open is True
+    # Machines may differ a little.
+    assert breaker(*(stuck(number, since=NOW + 5, created=NOW + 5) for number in range(5))).next_probe == NOW + 15
 
 
 def test_a_trial_that_goes_well_closes_it() -> None:
@@ -160,7 +190,7 @@ def test_it_is_never_stuck_open(jobs: list[Job], most: int) -> None:
     """Whatever the Jobs look like: it is closed, or a trial runs, or one is allowed in the end."""
     found = breaker_of(jobs, NOW, most)
     later = breaker_of(jobs, NOW + 10_000, most)
-    on_the_way = [job for job in jobs if job.state in {State.STARTING, State.RUNNING} and not could_not_run(job)]
+    on_the_way = [job for job in jobs if job.is_live and not could_not_run(job)]
 
     assert found.may_start is not None
     assert found.may_start >= 0

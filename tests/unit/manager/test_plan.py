@@ -112,9 +112,19 @@ def test_invariant_5_a_job_under_deletion_counts_as_live() -> None:
 @pytest.mark.parametrize("state", [State.DONE, State.FAILED])
 def test_invariant_5_the_oldest_finished_jobs_beyond_the_limit_become_records(state: State) -> None:
     """`keep.finished` and `keep.failed` bound the Jobs; nothing is lost, since the ledger has them first."""
-    jobs = [job_for(name, state, since=since) for name, since in (("new", 3.0), ("old", 1.0), ("mid", 2.0))]
+    times = {"new": 3.0, "old": 1.0, "mid": 2.0}
+    jobs = [job_for(name, state, since=since, exit_code=65) for name, since in times.items()]
 
     assert plan(observed_with(*jobs), LIMITS) == [Enter((jobs[1],))]
+
+
+def test_jobs_that_the_breaker_reads_are_kept() -> None:
+    """However few a queue file would keep; those before the last success are no row any more."""
+    jobs = [job_for(f"f{number}", State.FAILED, since=number + 1.0, attempt=1) for number in range(10)]
+    good = job_for("good", State.DONE, since=2.5)
+
+    assert plan(observed_with(*jobs), replace(LIMITS, keep_failed=0)) == []
+    assert plan(observed_with(*jobs, good), replace(LIMITS, keep_failed=0)) == [Enter(tuple(jobs[:2]))]
 
 
 def test_invariant_6_a_running_job_is_never_acted_on() -> None:
@@ -295,7 +305,7 @@ def test_what_was_acknowledged_can_go() -> None:
 
 def test_failed_jobs_that_are_not_told_of_are_entered_all_the_same() -> None:
     """`keep.failed` bounds them, whatever the source."""
-    jobs = [job_for(name, State.FAILED) for name in "xyz"]
+    jobs = [job_for(name, State.FAILED, exit_code=65) for name in "xyz"]
 
     assert plan(replace(observed_with(*jobs), acks=acks_of()), LIMITS) == [Enter((jobs[0],))]
 

@@ -19,6 +19,8 @@ STARTING_MOST: Final = 5
 STARTED_SECONDS: Final = 60.0
 PROBE_SECONDS: Final = 10.0
 PROBE_SECONDS_MOST: Final = 300.0
+SKEW_SECONDS: Final = 60.0
+"""Clocks of machines differ by so much. What lies further ahead was written under a wrong one, and says nothing."""
 _DOUBLINGS: Final = 10
 _CAN_NOT_RUN: Final = frozenset({126, 127, 128})
 """What a shell, or a container runtime, says of a program that is not there or can't be run."""
@@ -37,6 +39,8 @@ class Breaker:
     """When the first of them did."""
     may_start: int | None = None
     """How many more Jobs may be made now; None: it limits nothing."""
+    row: frozenset[str] = frozenset()
+    """Items that it counts, as many as it needs: without their Jobs it would know less."""
     next_probe: float | None = None
     """While it is open: when the next trial may begin, in seconds since the epoch."""
 
@@ -54,41 +58,44 @@ def breaker_of(jobs: Iterable[Job], now: float, most_failures: int, done_at: flo
     `most_failures`: distinct items in a row that fail at all, before it opens; 0: never for that. `done_at`: when an
     item was last done whose Job is gone by now.
     """
-    bad, starting, ran, probing, last_done = [], 0, 0, 0, done_at or 0.0
+    believed = now + SKEW_SECONDS
+    bad: list[Job] = []
+    live: list[Job] = []
+    starting, ran = 0, 0
+    last_done = done_at if done_at is not None and done_at <= believed else 0.0
     for job in jobs:
-        if job.deleting:
+        if job.deleting or job.since > believed:
             continue
-        if job.is_suspended:
-            # A trial that somebody else holds back is one.
-            probing += 1
-        elif job.state is State.DONE:
+        if job.state is State.DONE:
             last_done = max(last_done, job.since)
             ran += now - job.since <= STARTED_SECONDS
-        elif job.state is State.RUNNING:
-            ran += now - job.since <= STARTED_SECONDS
-            probing += 1
         elif could_not_run(job) or (job.state is State.FAILED and not _says_nothing(job)):
             bad.append(job)
-        elif job.state is State.STARTING:
-            starting += 1
-            probing += 1
+        elif job.is_live:
+            live.append(job)
+            ran += job.state is State.RUNNING and now - job.since <= STARTED_SECONDS
+            starting += job.state is State.STARTING and not job.is_suspended
     in_a_row = sorted((job for job in bad if job.since > last_done), key=lambda job: (job.since, job.name))
     unstarted = _last_that(in_a_row)
-    allowed = max(0, STARTING_MOST + ran - starting)
+    row = frozenset(job.item for job in in_a_row[-max(most_failures, UNSTARTED_MOST) :])
     if 0 < most_failures <= len(in_a_row):
-        counted = in_a_row
+        counted, opened_by = in_a_row, in_a_row[most_failures - 1]
     elif len(unstarted) >= UNSTARTED_MOST:
-        counted = unstarted
+        counted, opened_by = unstarted, unstarted[UNSTARTED_MOST - 1]
     else:
-        return Breaker(failures=len(in_a_row), may_start=allowed)
+        return Breaker(failures=len(in_a_row), may_start=max(0, STARTING_MOST + ran - starting), row=row)
     made = sorted(job.created for job in counted)
-    next_probe = made[-1] + min(PROBE_SECONDS_MOST, PROBE_SECONDS * 2.0 ** min(_DOUBLINGS, _trials(made)))
+    pause = min(PROBE_SECONDS_MOST, PROBE_SECONDS * 2.0 ** min(_DOUBLINGS, _trials(made)))
+    next_probe = made[-1] + pause
+    # What was started before it opened is no trial, however long it runs; a trial that others hold back is one.
+    has_trial = any(job.created >= int(opened_by.since) for job in live)
     return Breaker(
         is_open=True,
         reason=counted[-1].told_reason,
         failures=len(counted),
         since=counted[0].since,
-        may_start=int(not probing and now >= next_probe),
+        may_start=int(not has_trial and now >= next_probe),
+        row=row,
         next_probe=next_probe,
     )
 
@@ -96,7 +103,7 @@ def breaker_of(jobs: Iterable[Job], now: float, most_failures: int, done_at: flo
 def could_not_run(job: Job) -> bool:
     """Whether an item's worker never ran: an image, a Secret or a program that is not there."""
     if job.state is State.STARTING:
-        return job.can_not_start or job.exit_code in _CAN_NOT_RUN
+        return not job.is_suspended and (job.can_not_start or job.exit_code in _CAN_NOT_RUN)
     return job.state is State.FAILED and not _says_nothing(job) and (job.attempt == 0 or job.exit_code in _CAN_NOT_RUN)
 
 

@@ -178,13 +178,20 @@ def judge(observed: Observed, limits: Limits) -> Verdict:
 
 def plan(observed: Observed, limits: Limits, verdict: Verdict | None = None) -> list[Action]:
     """What to do now. The same observation gives the same actions, in the same order."""
+    verdict = verdict or judge(observed, limits)
     live, done, failed = _by_fate(observed.jobs)
     return [
         *_acknowledges(observed, [*done, *(failed if limits.ack_failed else ())]),
         *_forgets(observed),
         *_enters(observed, done, limits.keep_finished, is_told_of=True),
-        *_enters(observed, failed, limits.keep_failed, is_told_of=limits.ack_failed),
-        *_creates(observed, verdict or judge(observed, limits), live),
+        # The breaker reads Jobs: those of its row stay, however few a queue file would keep.
+        *_enters(
+            observed,
+            [job for job in failed if job.item not in verdict.breaker.row],
+            limits.keep_failed,
+            is_told_of=limits.ack_failed,
+        ),
+        *_creates(observed, verdict, live),
     ]
 
 
