@@ -85,7 +85,7 @@ push: ## Push them: REGISTRY= TAG=
 	@for name in $(IMAGES); do docker push --quiet $(IMAGE_PREFIX)$$name:$(TAG); done
 
 # Tests of a cluster and of Docker wait more than they work: a lane for each (tests/conftest.py), and one for the rest.
-SIDE_BY_SIDE := --numprocesses=3 --dist=loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := --numprocesses=3 --no-loadscope-reorder
 
 .PHONY: test
 test: env check $(if $(filter true,$(CI)),cluster-tools test-servers) ## Everything: formatting, lint, types, import contracts, then every test.

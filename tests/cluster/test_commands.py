@@ -135,7 +135,7 @@ def test_a_retried_item_runs_again(release: Release) -> None:
     first = release.jobs()["a"]["metadata"]["uid"]
     (release.out / "mended").touch()
 
-    said = out(longshore(release, "retry", "--all"))
+    said = out(longshore(release, "retry", "--all", "--yes"))
     release.until("it is done", lambda: release.outcome("a") == "Complete")
 
     assert (said, release.jobs()["a"]["metadata"]["uid"] != first) == ("a will be tried again\n", True)
@@ -148,7 +148,7 @@ def test_nothing_is_retried_where_nobody_would_make_it_anew(release: Release) ->
     release.until("it has failed", lambda: release.outcome("a") == "Failed")
     release.uninstall()
 
-    ended = longshore(release, "retry", "-q", "q", "--all")
+    ended = longshore(release, "retry", "-q", "q", "--all", "--yes")
 
     assert (ended.returncode, ended.stdout, ended.stderr.partition(":")[2].split(":")[0], release.outcome("a")) == (
         1,

@@ -74,15 +74,15 @@ def test_an_image_that_is_not_there_costs_a_handful_of_jobs_and_mended_goes_on(r
     add(release, *(f"item {number:03}" for number in range(500)))
     worker = shell("true", image="127.0.0.1:9/none:1")
     release.helm("install", release.values(worker=worker, scaling={"max": 100, "law": "fixed"}))
-    release.until("the breaker to open", lambda: status(release)["breaker"]["open"])
+    release.until("the breaker to open", lambda: status(release)["breaker"]["is_open"])
     cost = len(release.jobs())
     release.until("an Event", lambda: "BreakerOpened" in events(release))
     waiting = out(longshore(release, "explain", "item 499"))
     release.helm("upgrade", release.values(worker=shell("true", image=release.cluster.shell_image)))
-    release.until("some to be done", lambda: status(release)["items"]["done"] >= 10)
+    release.until("some to be done", lambda: status(release)["counts"]["done"] >= 10)
 
     assert 5 <= cost <= 10
-    assert waiting.startswith("item 499 is waiting: nothing more is started but for trials, since ")
+    assert waiting.startswith("item 499 is waiting: the breaker is open: ")
     release.until("an Event that it is over", lambda: "BreakerClosed" in events(release))
 
 
@@ -93,7 +93,7 @@ def test_a_paused_queue_starts_nothing_whichever_manager_runs(release: Release) 
     release.kubectl("rollout", "restart", "deployment/q-manager")
     release.kubectl("rollout", "status", "deployment/q-manager", "--timeout=180s")
     add(release, "waits")
-    release.until("it to be listed", lambda: status(release)["items"]["waiting"] == 1)
+    release.until("it to be listed", lambda: status(release)["counts"]["waiting"] == 1)
     explained = out(longshore(release, "explain", "waits"))
     jobs = release.jobs()
     out(longshore(release, "resume"))
@@ -101,5 +101,5 @@ def test_a_paused_queue_starts_nothing_whichever_manager_runs(release: Release) 
 
     resume = f"longshore resume -q q -n {release.namespace}"
     assert said == f"q is paused: nothing new is started. To go on: {resume}\n"
-    assert explained == f"waits is waiting: the queue is paused; to go on: {resume}.\n"
+    assert explained == f"waits is waiting: the queue is paused: nothing new is started; to go on: {resume}.\n"
     assert jobs == {}

@@ -542,7 +542,7 @@ def test_what_has_left_its_source_is_not_retried(local: LocalRun) -> None:
     local.run()
     (local.folder / "items/bad").unlink()
     named = local.longshore("retry", str(local.file), "bad")
-    every = local.longshore("retry", str(local.file), "--all")
+    every = local.longshore("retry", str(local.file), "--all", "--yes")
 
     words = "bad is not in its source any more, so nothing would try it again: it stays as it is"
     assert (named.returncode, words in named.stderr) == (1, True)
@@ -562,7 +562,7 @@ def test_items_of_one_reason_are_retried_together(local: LocalRun) -> None:
     file = str(local.file)
     dry, all_dry = (local.longshore("retry", file, one, "--dry-run") for one in ("--reason=DISK", "--all"))
     before = local.states()
-    wet, none = (local.longshore("retry", file, "--reason", one) for one in ("DISK", "no such words"))
+    wet, none = (local.longshore("retry", file, "--reason", one, "--yes") for one in ("DISK", "no such words"))
 
     assert out(dry) == "full 1 would be tried again\nfull 2 would be tried again\n"
     assert len(out(all_dry).splitlines()) == 3
@@ -608,7 +608,7 @@ def test_a_done_item_is_done_again_when_somebody_says_so(local: LocalRun) -> Non
     local.run()
     after_one = {name: len((local.out / name).read_text().split()) for name in "abc"}
     dry = local.longshore("rerun", str(local.file), "--all", "--dry-run")
-    every = local.longshore("rerun", str(local.file), "--all")
+    every = local.longshore("rerun", str(local.file), "--all", "--yes")
     local.run()
 
     assert (named.returncode, named.stdout.splitlines()[0]) == (1, "a will be done again")

@@ -242,7 +242,7 @@ def test_all_failed_items_are_tried_again_when_somebody_says_so(local: LocalRun)
     local.run()
     (local.out / "mended").touch()
 
-    ended = local.longshore("retry", str(local.file), "--all")
+    ended = local.longshore("retry", str(local.file), "--all", "--yes")
 
     assert (ended.returncode, local.states()) == (0, {"a": "done", "b": "waiting", "c": "waiting"})
 

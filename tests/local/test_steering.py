@@ -48,11 +48,11 @@ def test_pause_outlives_the_manager_and_resume_ends_it(local: LocalRun) -> None:
     resume = f"longshore resume {local.file}"
     assert said == f"local is paused: nothing new is started. To go on: {resume}\n"
     assert states == {"a": "done", "b": "waiting", "c": "waiting"}
-    assert explained == f"b is waiting: the queue is paused; to go on: {resume}.\n"
-    assert "paused: nothing new is started\n" in status
+    assert explained == f"b is waiting: the queue is paused: nothing new is started; to go on: {resume}.\n"
+    assert f"the queue is paused: nothing new is started; to go on: {resume}\n" in status
     assert resumed == "local is resumed\n"
     assert re.findall(r"^\S+  (the queue .*|starting .*)$", out, re.MULTILINE) == [
-        "the queue is paused: nothing new is started",
+        f"the queue is paused: nothing new is started; to go on: {resume}",
         "starting items again",
     ]
     assert set(local.states().values()) == {"done"}
@@ -103,10 +103,10 @@ def test_status_says_it_all_on_one_screen(local: LocalRun) -> None:
     assert re.search(r"^running   good  for [0-9.]+ s$", text, re.MULTILINE)
     assert "failed    bad\\x1b[31m  no <b>face</b>\n" in text
     assert "\x1b" not in text
-    assert as_json["items"] == {"waiting": 1, "starting": 0, "running": 1, "done": 0, "failed": 1}
-    assert (as_json["mode"], as_json["manager"], as_json["breaker"]["open"]) == ("running", "running", False)
+    assert as_json["counts"] == {"waiting": 1, "starting": 0, "running": 1, "done": 0, "failed": 1}
+    assert (as_json["mode"], as_json["manager"], as_json["breaker"]["is_open"]) == ("running", "running", False)
     assert as_json["scaling"]["parallelism"] == 1
-    assert [job["item"] for job in as_json["failed"]] == ["bad\x1b[31m"]
+    assert [job["name"] for job in as_json["failed"]] == ["bad\x1b[31m"]
 
 
 def test_logs_follow_a_worker_to_its_end(local: LocalRun) -> None:
@@ -172,7 +172,7 @@ def test_a_broken_worker_costs_a_handful_of_jobs_and_mended_goes_on_by_itself(lo
     tool = local.folder / "tool"
     local.define(f'test -x "{tool}" || exit 127; "{tool}"', scaling={"max": 100, "law": "fixed"}, retry={"attempts": 1})
     process = local.start("--until-done")
-    until(lambda: '"open": true' in longshore(local, "status", "-o", "json"))
+    until(lambda: '"is_open": true' in longshore(local, "status", "-o", "json"))
     rows = [row for row in local.rows() if row["state"] != "waiting"]
     explained = longshore(local, "explain", "item 499")
     tool.write_text("#!/bin/sh\n", encoding="utf-8")
@@ -182,8 +182,8 @@ def test_a_broken_worker_costs_a_handful_of_jobs_and_mended_goes_on_by_itself(lo
 
     # Processes are seen to run before they are seen to fail: five, and as many more as were.
     assert 5 <= len(rows) <= 25
-    assert explained.startswith("item 499 is waiting: nothing more is started but for trials, since ")
-    assert "breaker open: " in out
+    assert explained.startswith("item 499 is waiting: the breaker is open: ")
+    assert "the breaker is open: " in out
     assert "starting items again\n" in out
     assert (states.count("waiting"), states.count("done") >= 480) == (0, True)
 

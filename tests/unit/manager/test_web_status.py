@@ -96,7 +96,7 @@ def test_labels_and_reasons_have_nothing_that_is_obeyed() -> None:
         (
             survey(waiting=("v", "w"), mode=Mode.PAUSED),
             Told(),
-            "the queue is paused, and starts nothing until",
+            "the queue is paused: nothing new is started.",
         ),
         (survey(waiting=("w",), verdict=boards.verdict(is_open=True)), Told(), "the breaker is open: 5 items in a row"),
         (survey(waiting=("w",)), Told(fullness=Postponed(NOW, 1, "quota")), "no Job can be made just now: quota."),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from typing import Final
 
+from longshore.explain import reason_of
 from longshore.state import Job, State
 from longshore_kit.contract import NO_RETRY
 
@@ -91,7 +92,7 @@ def breaker_of(jobs: Iterable[Job], now: float, most_failures: int, done_at: flo
     has_trial = any(job.created >= int(opened_by.since) for job in live)
     return Breaker(
         is_open=True,
-        reason=counted[-1].told_reason,
+        reason=reason_of(counted[-1]),
         failures=len(counted),
         since=counted[0].since,
         may_start=int(not has_trial and now >= next_probe),

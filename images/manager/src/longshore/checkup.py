@@ -14,10 +14,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from longshore.explain import reason_of
 from longshore.local import LocalQueue, asked
 from longshore.queuefile import Queue
 from longshore.rights import PERSONS_RIGHTS, Right, managers_rights
 from longshore.source import Items
+from longshore.sources import looked_for
 from longshore.state import Job, State
 from longshore_kit.errors import EngineError, LongshoreError
 from longshore_kit.logs import get_logger
@@ -51,7 +53,7 @@ def of_machine(local: LocalQueue, environ: Mapping[str, str]) -> Iterator[Findin
     """A queue of this machine."""
     yield _tried("worker", lambda: _check_worker(local, environ), "it can be started here")
     yield _tried("state folder", local.prepare, str(local.state_folder))
-    yield _of_source(lambda: asked(local, environ, get_logger("longshore.doctor")))
+    yield _of_source(lambda: asked(local, environ, get_logger("longshore.doctor")), local.queue)
 
 
 def _check_worker(local: LocalQueue, environ: Mapping[str, str]) -> None:
@@ -66,7 +68,7 @@ def of_cluster(found: "ClusterQueue") -> Iterator[Finding]:
         part, advice = f"your rights for {commands}", "ask for them, or see with others'"
         yield from _looked(part, functools.partial(_of_rights, part, rights, found.may, advice))
     yield from _looked("manager", lambda: _of_manager(found, found.manager()))
-    yield _of_source(found.source)
+    yield _of_source(found.source, found.queue)
     yield from _looked("items", lambda: [_of_items(list(found.engine.jobs().values()))])
     if found.queue is None:
         yield Finding(Health.UNKNOWN, "worker", "the queue file can't be seen: there is no release, or no right to it")
@@ -93,7 +95,7 @@ def _tried(part: str, do: Callable[[], object], words: str) -> Finding:
     return Finding(Health.OK, part, words)
 
 
-def _of_source(opened: Callable[[], AbstractContextManager[Items]]) -> Finding:
+def _of_source(opened: Callable[[], AbstractContextManager[Items]], queue: Queue | None) -> Finding:
     try:
         with opened() as source:
             items = source.list_items()
@@ -101,7 +103,9 @@ def _of_source(opened: Callable[[], AbstractContextManager[Items]]) -> Finding:
         return Finding(Health.WRONG, "source", str(exc))
     waits = f", and {items.pending_count} not listed yet: still settling" if items.pending_count else ""
     number = len(items.names)
-    found = f"it lists {number} {'item' if number == 1 else 'items'}" if number else "it lists nothing now"
+    found = f"it lists {number} {'item' if number == 1 else 'items'}"
+    if not number:
+        found = f"it lists nothing now{f'; it looks for {looked_for(queue.spec.source)}' if queue else ''}"
     return Finding(Health.OK, "source", f"{found}{waits}")
 
 
@@ -119,7 +123,7 @@ def _of_items(jobs: Sequence[Job]) -> Finding:
 
 def _told_of(jobs: Sequence[Job]) -> str:
     last = max(jobs, key=lambda job: job.since)
-    return f"the last: {last.item}: {' '.join(last.told_reason.split())}"
+    return f"the last: {last.item}: {reason_of(last)}"
 
 
 def _of_version(version: str) -> Finding:

@@ -5,7 +5,7 @@ Of a queue on one machine it is a file in its state folder. What runs goes on in
 
 import contextlib
 import enum
-import os
+import uuid
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -99,7 +99,7 @@ class FileControl:
             if not text:
                 path.unlink(missing_ok=True)
                 return
-            aside = path.with_name(f".{path.name}.{os.getpid()}")
+            aside = path.with_name(f".{path.name}.{uuid.uuid4()}")
             aside.write_text(f"{text}\n", encoding="utf-8")
             aside.replace(path)
         except OSError as exc:

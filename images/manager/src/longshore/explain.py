@@ -3,10 +3,18 @@
 Text that came from items or workers is made safe to print: `safe` shows control characters instead of sending them.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from longshore.state import Job, Record, State
+
+LINE_MOST: Final = 400
+"""Characters of one line that is said of an item; `logs` has all that its worker wrote."""
+# Colours and cursor movements, of a terminal that this is not. https://ecma-international.org/publications-and-standards/standards/ecma-48/
+_ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,24 @@ class Line:
 def safe(text: str) -> str:
     """`text` on one line, with what a terminal would obey, or hide, spelled out: a newline as `\\n`."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def last_line(text: str, most: int = LINE_MOST) -> str:
+    """The last line of a log, a reason or a result, as a person would have seen it; empty where there is none."""
+    lines = [line for line in seen_lines(text) if line.strip()]
+    line = lines[-1].strip() if lines else ""
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def seen_lines(text: str) -> Sequence[str]:
+    """A log's lines, safe to show: without colours and cursor movements, of a progress bar what it drew last."""
+    lines = _ESCAPES.sub("", text).replace("\r\n", "\n").split("\n")
+    return [safe(line.rstrip("\r").rsplit("\r", 1)[-1].expandtabs()) for line in lines]
+
+
+def reason_of(job: Job) -> str:
+    """Why a Job is where it is, on one line, with the stage that said so."""
+    return f"{safe(job.at_stage)}{last_line(job.reason)}"
 
 
 def duration(seconds: float) -> str:
@@ -118,8 +144,7 @@ def _stage_times(job: Job) -> str:
 
 def _last_words(text: str) -> str:
     """The last line of a reason: a traceback's point, a log's end."""
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    return safe(lines[-1].strip()).rstrip(".") if lines else ""
+    return last_line(text).rstrip(".")
 
 
 def _count(number: int, noun: str) -> str:

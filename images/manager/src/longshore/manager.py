@@ -17,6 +17,7 @@ from longshore import state
 from longshore.acknowledging import Acknowledger
 from longshore.control import Control, Mode
 from longshore.engines.base import Engine
+from longshore.explain import reason_of
 from longshore.ledger import Ledger, LedgerUnavailable
 from longshore.order import Line, Turns, line_of, turns_taken
 from longshore.patience import Postponed, backoff
@@ -545,11 +546,11 @@ class Manager:
         log = self._log.bind(item=job.item, job=job.name)
         match job.state:
             case State.FAILED:
-                log.warning("item failed", reason=job.told_reason, attempts=job.attempt)
+                log.warning("item failed", reason=reason_of(job), attempts=job.attempt)
             case State.DONE:
                 log.info("item done", seconds=round(job.processing_seconds, 1))
             case State.STARTING if job.attempt:
-                log.info("item's attempt ended", attempt=job.attempt, exit_code=job.exit_code, reason=job.told_reason)
+                log.info("item's attempt ended", attempt=job.attempt, exit_code=job.exit_code, reason=reason_of(job))
             case State.STARTING:
                 log.info("item starting")
             case _:

@@ -5,7 +5,6 @@ under way, since every step of it can be done again. The queue file is the chart
 """
 
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -18,13 +17,13 @@ from typing import Any, Final
 from longshore.cluster_ledger import ClusterLedger
 from longshore.control import Control
 from longshore.engines.kubernetes import Api, KubernetesEngine, Recorder, Reference
-from longshore.explain import safe
 from longshore.ledger import Ledger
 from longshore.manager import Manager, SourcePoller, Survey, limits_of
 from longshore.manifests import mounts_at_root
 from longshore.metrics import CONTENT_TYPE, Metrics
 from longshore.queuefile import Queue, load
 from longshore.source import HttpSource
+from longshore.typed import KUBECTL, command_line
 from longshore.web.actions import Actions, Retry
 from longshore.web.board import Board, Inside
 from longshore.web.serving import status_server
@@ -108,9 +107,7 @@ def serve(settings: ManagerSettings) -> None:
             workers=engine.last_pods,
             troubles=manager.troubles,
             fullness=manager.fullness,
-            retry_command=lambda item: (
-                f"kubectl longshore retry -q {queue.name} -n {api.namespace} -- {shlex.quote(safe(item))}"
-            ),
+            retry_command=lambda item: command_line("retry", ["-q", queue.name, "-n", api.namespace], item, by=KUBECTL),
         )
         board = Board(queue.name, limits_of(queue), version=version("longshore"), inside=inside)
         stopping = stop_on_signals(manager.wake)

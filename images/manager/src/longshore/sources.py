@@ -212,6 +212,30 @@ def list_volume(file: str) -> str:
     return match[1] if match else ""
 
 
+def looked_for(source: Source) -> str:
+    """What a source takes for its items, in words, with the key that says so: for whom it lists nothing."""
+    match source.kind:
+        case "nfs":
+            return f"files in volume {source.volumes[0]} that match {_shown(source.nfs.pattern)} (source.nfs.pattern)"
+        case "s3" if source.s3:
+            under = f" under {_shown(source.s3.prefix)}" if source.s3.prefix else ""
+            return f"objects in bucket {source.s3.bucket}{under} that match {_shown(source.s3.include)} (source.s3)"
+        case "redis" if source.redis:
+            return f"the {source.redis.kind} {source.redis.key or source.redis.pattern} (source.redis)"
+        case "kafka" if source.kafka:
+            return (
+                f"records of {_shown(source.kafka.topics)} that group {source.kafka.group} has not done (source.kafka)"
+            )
+        case "list" if source.list and source.list.file:
+            return f"lines of {source.list.file} (source.list.file)"
+        case _:
+            return f"what source.{source.kind} says"
+
+
+def _shown(texts: Texts) -> str:
+    return texts if isinstance(texts, str) else " or ".join(texts)
+
+
 def source_variables(source: Source, mounts: Mapping[str, str]) -> dict[str, str]:
     """
     The environment of the queue's ambassador: its settings and its volumes' folders.

@@ -6,13 +6,14 @@ import typer
 
 from longshore import __version__
 from longshore.cli import look, mend, steer
-from longshore.cli.common import EXIT_CODES, KUBECTL, program
+from longshore.cli.common import EXIT_CODES
 from longshore.cli.conform import conform_app
 from longshore.cli.doctor import check, doctor
 from longshore.cli.init import init
 from longshore.cli.run import run
 from longshore.cli.status import status
 from longshore.cli.top import top
+from longshore.typed import KUBECTL, program
 
 
 def _print_version(value: bool) -> None:

@@ -74,5 +74,5 @@ class Choice:
 
 
 def is_about(reason: str, text: str) -> bool:
-    """Whether a reason has this text in it, as a table shows it: on one line, in small letters or large."""
-    return text.casefold() in " ".join(reason.split()).casefold()
+    """Whether a reason has this text in it, in small letters or large."""
+    return text.casefold() in reason.casefold()

@@ -1,9 +1,8 @@
 """What the commands share: their arguments, their exit codes, and how a mistake is told."""
 
 import enum
-import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Final, NoReturn, TypeAlias
@@ -22,8 +21,6 @@ class Exit(enum.IntEnum):
     INTERRUPTED = 130
 
 
-KUBECTL: Final = "kubectl longshore"
-"""The command as a part of kubectl. https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/"""
 EXIT_CODES: Final = "Exit codes: 0 as asked · 1 an item failed, or could not be found · 2 misuse · 130 interrupted."
 
 FileArgument: TypeAlias = Annotated[Path, typer.Argument(help="The queue file.", show_default=False, metavar="FILE")]
@@ -42,30 +39,6 @@ StateOption: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
-
-
-def command_line(verb: str, options: Sequence[str], *words: str) -> str:
-    """A command of ours for a person to paste into a shell, whatever its file and item are called."""
-    end = ["--"] if any(word.startswith("-") for word in words) else []
-    return " ".join([program(), verb, *map(_typed, [*options, *end, *words])])
-
-
-def program() -> str:
-    """How we were called: `longshore`, or as a part of kubectl."""
-    return KUBECTL if Path(sys.argv[0]).name == "kubectl-longshore" else "longshore"
-
-
-def _typed(word: str) -> str:
-    """`word` as one word of a shell; what can't be typed in bash's own notation."""
-    if word.isprintable():
-        return shlex.quote(word)
-    return f"$'{''.join(map(_typed_character, word))}'"
-
-
-def _typed_character(char: str) -> str:
-    if char in "\\'":
-        return f"\\{char}"
-    return char if char.isprintable() else "".join(f"\\x{byte:02x}" for byte in char.encode())
 
 
 def complain(message: str) -> None:

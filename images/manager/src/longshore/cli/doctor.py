@@ -25,6 +25,8 @@ def doctor(file: FileWord = None, *, where: Where) -> None:
     Here: its worker, its state folder, its source. In a cluster: its version, your rights and the manager's, the
     manager's pod, the source, whether a worker would be let in (a dry run), volume claims, and what is left of quotas.
 
+    Example: longshore doctor -q thumbs -n media
+
     Exit codes: 0 nothing is wrong · 1 something is · 2 misuse.
     """
     configure("auto", level="ERROR")
@@ -40,6 +42,8 @@ def check(file: FileArgument, *, volume: VolumeOption = None, state_folder: Stat
 
     The same as `doctor FILE`, which is for queues in a cluster too; but each mistake in the file is a line of the
     report, with its line, its key and the nearest key that there is.
+
+    Example: longshore check queue.yaml
 
     Exit codes: 0 nothing is wrong · 1 something is · 2 misuse.
     """

@@ -66,6 +66,8 @@ def ls(
 
     Asks the source which items wait; where it does not answer, says so and lists the others.
 
+    Example: longshore ls queue.yaml --state failed --newer 1h
+
     Exit codes: 0 listed · 1 the cluster does not answer · 2 misuse.
     """
     _list(where, file, Choice(tuple(only or ()), reason, older, newer), output)
@@ -86,6 +88,8 @@ def dead(
 
     `retry` has it tried again.
 
+    Example: longshore dead queue.yaml --reason 'disk full' -o name
+
     Exit codes: 0 listed · 1 the cluster does not answer · 2 misuse.
     """
     _list(where, file, Choice((State.FAILED,), reason, older, newer), output)
@@ -95,6 +99,8 @@ def dead(
 def explain(file: FileWord = None, item: ItemWord = None, *, where: Where) -> None:
     """
     Say in one sentence where an item stands, since when, and why.
+
+    Example: longshore explain queue.yaml half.mp4
 
     Exit codes: 0 said · 1 there is no such item, or the cluster does not answer · 2 misuse.
     """
@@ -131,6 +137,8 @@ def logs(
     64 KiB at most. Of an item that is done nothing is kept but its result, which `explain` says, and `--follow` too.
     It looks once a second: what a worker wrote just before it was done may be missing.
 
+    Example: longshore logs queue.yaml half.mp4 --follow
+
     Exit codes: 0 printed, with --follow: done · 1 there is none, with --follow: failed · 2 misuse · 130 interrupted.
     """
     configure("auto", level="ERROR")
@@ -165,6 +173,8 @@ def manifest(
 
     As this machine, or the cluster, would run it.
 
+    Example: longshore manifest queue.yaml half.mp4 -o json
+
     Exit codes: 0 printed · 1 there is no such item · 2 misuse.
     """
     configure("auto", level="ERROR")
@@ -188,6 +198,8 @@ def schema() -> None:
     Print the JSON schema of a queue file.
 
     For an editor, or a check.
+
+    Example: longshore schema > queue.schema.json
 
     Exit codes: 0 printed · 2 misuse.
     """

@@ -7,20 +7,21 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
+from longshore.again import take_up
 from longshore.cli.choice import is_about
 from longshore.cli.common import Exit, complain, misuse, told_to_people
 from longshore.cli.place import FileWord, ItemWords, Place, Where, placed
 from longshore.cli.table import write
-from longshore.explain import safe
+from longshore.explain import last_line, reason_of, safe
 from longshore.records import Key, Records
 from longshore.source import Items
-from longshore.state import Job, Jobs, State
+from longshore.state import Jobs, State
 from longshore_kit.errors import EngineError, ItemNotFound, SettingsError, SourceError
 from longshore_kit.logs import configure
 
 _DryRunOption: TypeAlias = Annotated[bool, typer.Option("--dry-run", help="Say which these are, and change nothing.")]
 _YesOption: TypeAlias = Annotated[
-    bool, typer.Option("--yes", "-y", help="Don't ask; without a terminal nothing is asked.")
+    bool, typer.Option("--yes", "-y", help="Don't ask; without a terminal it must be given.")
 ]
 
 
@@ -43,7 +44,10 @@ def retry(
     """
     Have failed items tried again.
 
-    Their Jobs are deleted, and a manager makes new ones. More than named ones are asked about first, in a terminal.
+    Their Jobs are deleted, and a manager makes new ones. More than named ones are asked about first;
+    without a terminal they need --yes.
+
+    Example: longshore retry queue.yaml --reason 'disk full' --dry-run
 
     Exit codes: 0 they will be tried · 1 one has not failed, the answer was no, or the cluster does not answer ·
     2 misuse.
@@ -65,7 +69,9 @@ def rerun(
     Have done items done once more.
 
     Their Jobs are deleted and their records dropped, and a manager makes new Jobs of those that are still listed. More
-    than named ones are asked about first, in a terminal.
+    than named ones are asked about first; without a terminal they need --yes.
+
+    Example: longshore rerun queue.yaml half.mp4
 
     Exit codes: 0 they will be done again · 1 one is not done, the answer was no, or the cluster does not answer ·
     2 misuse.
@@ -128,11 +134,15 @@ def _again(where: Where, file: str | None, wish: _Wish, *, dry_run: bool, yes: b
                 complain(why)
                 raise typer.Exit(Exit.SOME_FAILED)
             chosen = _choose(place, wish)
-            if chosen.keys and not (named or dry_run or yes) and sys.stdin.isatty():
+            if chosen.keys and not (named or dry_run or yes):
+                if not sys.stdin.isatty():
+                    misuse(
+                        f"{_count(len(chosen.keys))} would be {words.again}, and nobody is here to be asked: give --yes"
+                    )
                 _ask(len(chosen.keys), words)
                 chosen = _choose(place, wish)  # an answer takes its time, and the queue has gone on
             if not dry_run:
-                _take_up(place, chosen)
+                take_up(place.engine, place.ledger(), chosen.jobs, chosen.records, chosen.keys)
             idle = "" if dry_run else place.no_manager()
     for line in _told(wish, chosen, f"{'would' if dry_run else 'will'} be {words.again}"):
         write(line)
@@ -164,7 +174,7 @@ def _told(wish: _Wish, chosen: _Chosen, will: str) -> list[str]:
             else [f"{_WORDS[wish.state].none}{f' for a reason with {wish.reason!r} in it' if wish.reason else ''}"]
         )
     if wish.state is State.FAILED:
-        return [f"{safe(key)} {will}" for key in chosen.keys if isinstance(key, str)]
+        return [f"{safe(key)} {will}" for key in sorted(key for key in chosen.keys if isinstance(key, str))]
     return [f"{_count(len(chosen.keys))} {will}"]
 
 
@@ -222,17 +232,6 @@ def _reason(jobs: Jobs, records: Records, key: Key) -> str:
     if isinstance(key, bytes):
         return ""
     if job := jobs.get(key):
-        return job.told_reason
+        return reason_of(job)
     record = records.named.get(key)
-    return record.reason if record else ""
-
-
-def _take_up(place: Place, chosen: _Chosen) -> None:
-    """Delete the Jobs, then the records, in this order: a manager may be entering the record of such a Job."""
-    doomed = set(chosen.keys)
-    key_of = chosen.records.key_of
-    gone: list[Job] = [job for item, job in chosen.jobs.items() if job.is_finished and key_of(item) in doomed]
-    for job in gone:
-        place.engine.delete(job)
-    if chosen.keys:
-        place.ledger().remove(chosen.keys)
+    return last_line(record.reason) if record else ""

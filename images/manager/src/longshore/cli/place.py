@@ -20,7 +20,7 @@ import typer
 
 from longshore import checkup
 from longshore.checkup import Finding
-from longshore.cli.common import KUBECTL, StateOption, VolumeOption, command_line, program
+from longshore.cli.common import StateOption, VolumeOption
 from longshore.control import Control
 from longshore.engines.base import Engine
 from longshore.ledger import Ledger
@@ -30,6 +30,7 @@ from longshore.names import job_name
 from longshore.queuefile import Queue, load
 from longshore.rights import Right
 from longshore.source import Items
+from longshore.typed import KUBECTL, command_line, program
 from longshore_kit.contract import name_problem
 from longshore_kit.errors import EngineError, ItemNotFound, SettingsError, SourceUnavailable
 from longshore_kit.logs import get_logger

@@ -25,6 +25,7 @@ from longshore.cli.place import file_command, folders_of
 from longshore.cli.view import Ending, JsonView, LiveView, TextView, View, is_terminal
 from longshore.engines.base import LocalEngine
 from longshore.explain import safe
+from longshore.holding import held_back
 from longshore.local import Ambassador, EngineKind, LocalQueue, Managing, open_queue
 from longshore.manager import Manager, SourcePoller, Survey, limits_of
 from longshore.queuefile import load
@@ -81,6 +82,8 @@ def run(
     done stays done.
 
     A page shows how it goes, at the address that is printed; with STATUS_TOKEN or STATUS_TOKEN_FILE set it can retry.
+
+    Example: longshore run queue.yaml --until-done
     """
     configure("auto", level="INFO" if verbose else "ERROR")
     with told_to_people():
@@ -89,14 +92,13 @@ def run(
             workers.check(local.sample_bundle(workers))
             local.prepare()
             local.remember_engine()
-            again = file_command("run", file, volumes=volume, state=state)
 
-            def retry_command(item: str) -> str:
-                return file_command("retry", file, item, volumes=volume, state=state)
+            def typed(verb: str, *items: str) -> str:
+                return file_command(verb, file, *items, volumes=volume, state=state)
 
-            page = None if no_status else _Page(status_port, StatusSettings.from_environment(os.environ), retry_command)
-            work = _Run(local, workers, _view(output, local, workers), os.environ, page)
-            code = work.go(until_done=until_done, again=again)
+            page = None if no_status else _Page(status_port, StatusSettings.from_environment(os.environ))
+            work = _Run(local, workers, _view(output, local, workers), os.environ, typed=typed, page=page)
+            code = work.go(until_done=until_done)
     raise typer.Exit(code)
 
 
@@ -112,13 +114,20 @@ class _Page:
 
     port: int
     settings: StatusSettings
-    retry_command: Callable[[str], str]
 
 
 class _Run:
     def __init__(
-        self, local: LocalQueue, engine: LocalEngine, view: View, environ: Mapping[str, str], page: _Page | None = None
+        self,
+        local: LocalQueue,
+        engine: LocalEngine,
+        view: View,
+        environ: Mapping[str, str],
+        *,
+        typed: Callable[..., str],
+        page: _Page | None = None,
     ) -> None:
+        self.typed = typed
         self.page = page
         self.local = local
         self.engine = engine
@@ -128,7 +137,7 @@ class _Run:
         self.survey = Survey(items=None)
         self._held_back = ""
 
-    def go(self, *, until_done: bool, again: str) -> Exit:
+    def go(self, *, until_done: bool) -> Exit:
         done = threading.Event()
         with self.local.managing() as managing:
             url = self.ambassador.start()
@@ -171,13 +180,12 @@ class _Run:
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
                 self.ambassador.stop()
-        return self._end(interrupted=interrupted.is_set(), again=again)
+        return self._end(interrupted=interrupted.is_set())
 
     def _say_what_holds_back(self, survey: Survey) -> None:
         """Once each time, and when it is over."""
-        words = "" if survey.mode.may_start else f"the queue is {survey.mode}: nothing new is started"
-        if survey.verdict and survey.verdict.breaker.is_open and not words:
-            words = f"breaker {survey.verdict.breaker.sentence()}; one trial at a time goes on"
+        breaker = survey.verdict.breaker if survey.verdict else None
+        words = held_back(survey.mode, breaker, resume=self.typed("resume"))
         if words != self._held_back:
             self.view.say(safe(words) or "starting items again")
             self._held_back = words
@@ -187,7 +195,7 @@ class _Run:
             log=self.engine.log,
             troubles=manager.troubles,
             fullness=manager.fullness,
-            retry_command=self.page.retry_command if self.page else lambda _: "",
+            retry_command=lambda item: self.typed("retry", item),
         )
         return Board(self.local.queue.name, limits_of(self.local.queue), version=version("longshore"), inside=inside)
 
@@ -211,20 +219,19 @@ class _Run:
         jobs = [job for job in self.engine.jobs().values() if job.is_live]
         if not managing.is_last():
             jobs = [job for job in jobs if self.engine.is_supervised_here(job)]
-        self.view.say(
-            f"stopping {len(jobs)} workers; Ctrl-C again leaves them to end by themselves" if jobs else "stopping"
-        )
+        workers = f"{len(jobs)} {'worker' if len(jobs) == 1 else 'workers'}"
+        self.view.say(f"stopping {workers}; Ctrl-C again leaves them to end by themselves" if jobs else "stopping")
         changed = threading.Event()
         while self.engine.stop_workers(jobs):
             # No event tells of a supervisor that another process started.
             changed.wait(_STOP_PAUSE)
 
-    def _end(self, *, interrupted: bool, again: str) -> Exit:
+    def _end(self, *, interrupted: bool) -> Exit:
         if self.ambassador.misuse:
             misuse(f"the ambassador refuses its settings:\n{self.ambassador.misuse}")
-        ending = Ending.of(self.survey, self.engine)
+        ending = Ending.of(self.survey, self.engine, self.local.queue, self.typed("dead"))
         self.view.end(ending)
         if interrupted:
-            complain(f"stopped. To go on: {again}")
+            complain(f"stopped. To go on: {self.typed('run')}")
             return Exit.INTERRUPTED
         return Exit.SOME_FAILED if ending.counts["failed"] else Exit.OK

@@ -3,8 +3,10 @@
 Decides nothing and shows nothing: `status`, `ls`, `explain` and `logs` do.
 """
 
+import time
 from dataclasses import replace
 
+from longshore import holding
 from longshore.cli.common import complain
 from longshore.cli.place import Place
 from longshore.ledger import LedgerUnavailable
@@ -65,8 +67,6 @@ def held_back(place: Place, verdict: Verdict | None) -> str:
         mode = place.control().mode()
     except (EngineError, SettingsError, LedgerUnavailable) as exc:
         return str(exc)
-    if not mode.may_start:
-        return f"the queue is {mode}; to go on: {place.command('resume')}"
-    if verdict and verdict.breaker.is_open and not verdict.breaker.may_start:
-        return f"nothing more is started but for trials, since {verdict.breaker.sentence().removeprefix('open: ')}"
-    return ""
+    return holding.held_back(
+        mode, verdict.breaker if verdict else None, resume=place.command("resume"), now=time.time()
+    )

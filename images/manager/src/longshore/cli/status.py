@@ -4,9 +4,10 @@ import enum
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, TypeAlias
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.live import Live
@@ -14,14 +15,14 @@ from rich.text import Text
 
 from longshore.cli.common import told_to_people
 from longshore.cli.place import FileWord, Place, Where, placed
-from longshore.cli.seen import survey_of
+from longshore.cli.seen import held_back, survey_of
 from longshore.cli.view import COLOURS
-from longshore.control import Mode
-from longshore.explain import duration, safe
+from longshore.explain import duration, reason_of, safe
 from longshore.ledger import LedgerUnavailable
-from longshore.manager import Survey, judged
-from longshore.plan import Verdict
+from longshore.manager import Survey, judged, limits_of
+from longshore.plan import Limits, Verdict
 from longshore.state import Job, Jobs, State
+from longshore.web.status import Snapshot
 from longshore_kit.errors import EngineError, SettingsError
 from longshore_kit.logs import configure
 
@@ -54,6 +55,8 @@ def status(
     """
     Show a queue on one screen: numbers, what limits it, what runs and what failed last.
 
+    Example: longshore status queue.yaml --watch
+
     Exit codes: 0 shown · 1 the cluster does not answer · 2 misuse · 130 interrupted.
     """
     configure("auto", level="ERROR")
@@ -72,7 +75,11 @@ def show(look: Callable[[int], Text], *, watch: bool) -> None:
     if not watch:
         console.print(look(console.width), soft_wrap=True)
         return
-    with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
+    if not console.is_terminal:
+        while True:
+            typer.echo(f"{look(console.width).plain}\n")
+            time.sleep(_WATCH_SECONDS)  # see below
+    with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             live.update(look(console.width), refresh=True)
             time.sleep(_WATCH_SECONDS)  # the pause that is asked for; Ctrl-C ends it
@@ -86,30 +93,34 @@ class Status:
     at: float
     mode: str
     no_manager: str
+    held: str
+    """What keeps all items from being started."""
     survey: Survey
-    verdict: Verdict | None
+    limits: Limits
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What a manager would decide; None where the queue file can't be seen."""
+        return self.survey.verdict
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
-        verdict = self.verdict
+        """For programs: the shapes and names of the status page's JSON, of what can be seen from here."""
+        shown = Snapshot(self.survey, self.limits)
         return {
             "queue": self.queue,
             "mode": self.mode,
             "manager": self.no_manager or "running",
-            "items": {str(state): number for state, number in self.survey.counts().items()},
-            "source": {"available": self.survey.items is not None},
-            "scaling": None
-            if verdict is None
-            else {
-                "parallelism": verdict.decision.parallelism,
-                "law": verdict.decision.rule.law,
-                "sentence": verdict.decision.sentence(),
-            },
-            "breaker": None
-            if verdict is None
-            else {"open": verdict.breaker.is_open, "sentence": verdict.breaker.sentence()},
-            "running": [_as_json(job) for job in self._running()],
-            "failed": [_as_json(job) for job in self._failed()],
+            "hold": self.held,
+            **msgspec.to_builtins(
+                {
+                    "counts": shown.counts,
+                    "source": shown.source(),
+                    "scaling": shown.scaling() if self.verdict else None,
+                    "breaker": shown.breaker(),
+                    "running": [shown.row(job) for job in self._running()],
+                    "failed": [shown.row(job) for job in self._failed()],
+                }
+            ),
         }
 
     def text(self, width: int) -> Text:
@@ -124,21 +135,17 @@ class Status:
             if (more := len(self._running()) - len(running)) > 0:
                 lines.append(Text(f"and {more} more"))
         if failed := self._failed()[:_LAST]:
-            lines += [Text(), *(_line(job, " ".join(job.told_reason.split()), width) for job in failed)]
+            lines += [Text(), *(_line(job, reason_of(job), width) for job in failed)]
         return Text("\n").join(lines)
 
     def _sentences(self) -> list[str]:
-        told = []
-        if self.mode != Mode.RUNNING:
-            told.append(f"{self.mode}: nothing new is started")
+        told = [self.held] if self.held else []
         if self.no_manager:
             told.append(self.no_manager)
         if self.survey.items is None:
             told.append("what waits is not known: the source does not answer")
         if self.verdict:
             told.append(self.verdict.decision.sentence())
-            if self.verdict.breaker.is_open:
-                told.append(f"breaker {self.verdict.breaker.sentence()}")
         return [safe(one) for one in told]
 
     def _running(self) -> list[Job]:
@@ -161,12 +168,9 @@ def _look(place: Place) -> Status:
         mode = str(place.control().mode())
     except (EngineError, SettingsError, LedgerUnavailable) as exc:
         mode = f"not known ({exc})"
-    return Status(place.name, now, mode, place.no_manager(), survey, verdict)
-
-
-def _as_json(job: Job) -> dict[str, Any]:
-    told = {"item": job.item, "state": job.state, "since": job.since, "attempt": job.attempt, "job": job.name}
-    return {**told, "stage": job.stage, "reason": job.told_reason}
+    limits = limits_of(place.queue) if place.queue else Limits()
+    survey = replace(survey, at=now, verdict=verdict)
+    return Status(place.name, now, mode, place.no_manager(), held_back(place, verdict), survey, limits)
 
 
 def _at(job: Job) -> str:

@@ -22,6 +22,8 @@ def pause(file: FileWord = None, *, where: Where) -> None:
 
     It outlives the manager, and a restart of everything.
 
+    Example: longshore pause -q thumbs -n media
+
     Exit codes: 0 paused · 1 the cluster does not answer · 2 misuse.
     """
     _say(where, file, Mode.PAUSED, "paused: nothing new is started. To go on: {resume}")
@@ -31,6 +33,8 @@ def pause(file: FileWord = None, *, where: Where) -> None:
 def resume(file: FileWord = None, *, where: Where) -> None:
     """
     Start items again, after `pause` or `drain`.
+
+    Example: longshore resume -q thumbs -n media
 
     Exit codes: 0 resumed · 1 the cluster does not answer · 2 misuse.
     """
@@ -46,6 +50,8 @@ def drain(
 ) -> None:
     """
     Start nothing new, and wait until what runs has ended: before an upgrade, or for good.
+
+    Example: longshore drain queue.yaml
 
     Exit codes: 0 nothing runs any more · 1 the cluster does not answer · 2 misuse · 130 interrupted; it stays draining.
     """

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from longshore.cli.view import COLOURS
-from longshore.explain import duration, safe
+from longshore.explain import duration, last_line, reason_of, safe
 from longshore.manager import Survey
 from longshore.plan import waiting_items
 from longshore.state import State
@@ -40,12 +40,12 @@ class Row:
 def rows_of(survey: Survey) -> list[Row]:
     """Every item that is listed or kept, the lively ones first, then by name."""
     rows = [
-        Row(job.item, job.counted, job.since, job.attempt, job.told_reason, job.name, job.stage, job.exit_code)
+        Row(job.item, job.counted, job.since, job.attempt, reason_of(job), job.name, job.stage, job.exit_code)
         for job in survey.jobs.values()
     ]
     names = survey.items.names if survey.items else ()
     rows += [
-        Row(record.item, record.state, record.at, 0, record.reason)
+        Row(record.item, record.state, record.at, 0, last_line(record.reason))
         for record in survey.records.of_items(names)
         if record.item not in survey.jobs
     ]
@@ -59,7 +59,7 @@ def print_table(rows: list[Row], *, wide: bool) -> None:
     """State and item are always whole; in a terminal the reason is cut to what is left of the line, elsewhere never."""
     now, console = time.time(), Console(highlight=False)
     headings = ["STATE", "ITEM", "FOR", *(["ATTEMPT", "JOB"] if wide else []), "REASON OR RESULT"]
-    table = [[*_cells(row, now, wide=wide), safe(" ".join(row.reason.split()))] for row in rows]
+    table = [[*_cells(row, now, wide=wide), row.reason] for row in rows]
     if not console.is_terminal:
         # Plain lines, one after the other: who reads a hundred thousand of them waits for none but these.
         sys.stdout.writelines(f"{line}\n" for line in _aligned(headings, table))

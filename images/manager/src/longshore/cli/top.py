@@ -9,8 +9,8 @@ from longshore.cli.common import told_to_people
 from longshore.cli.place import FileWord, Place, Where, placed
 from longshore.cli.status import WatchOption, live_jobs, show
 from longshore.cli.table import lines_of
-from longshore.cli.view import COLOURS, last_line
-from longshore.explain import duration, safe
+from longshore.cli.view import COLOURS
+from longshore.explain import duration, last_line, safe
 from longshore.state import Job
 from longshore_kit.logs import configure
 
@@ -25,6 +25,8 @@ def top(file: FileWord = None, *, watch: WatchOption = False, where: Where) -> N
     Show what is at work, the longest first, with the last line that each worker wrote.
 
     The source is not asked; `status` says what waits.
+
+    Example: longshore top queue.yaml --watch
 
     Exit codes: 0 shown · 1 the cluster does not answer · 2 misuse · 130 interrupted.
     """

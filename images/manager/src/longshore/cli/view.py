@@ -18,17 +18,16 @@ from rich.table import Table
 from rich.text import Text
 
 from longshore.engines.base import Engine
-from longshore.explain import duration, safe
+from longshore.explain import duration, last_line, reason_of, safe
 from longshore.manager import Survey
 from longshore.queuefile import Queue
+from longshore.sources import looked_for
 from longshore.state import Job, State
 from longshore_kit.errors import EngineError
 
 _ROWS: Final = 12
-_WORDS: Final = 200
 _FAILURES_SHOWN: Final = 5
 _QUIET_SECONDS: Final = 30.0
-_NOTHING: Final = "the source lists nothing: is source.kind's pattern right, and its folder?"
 COLOURS: Final = {
     State.WAITING: "dim",
     State.STARTING: "yellow",
@@ -50,14 +49,24 @@ class Ending:
     counts: Mapping[str, int]
     failed: Mapping[str, str]
     """Items that failed, with their reasons."""
+    all_failed: str = ""
+    """The command that lists them all."""
+    nothing: str = ""
+    """Why there may be nothing at all; empty where the source was never asked, or did not answer."""
 
     @classmethod
-    def of(cls, survey: Survey, engine: Engine) -> Self:
+    def of(cls, survey: Survey, engine: Engine, queue: Queue, all_failed: str) -> Self:
         """As it is now, after the last tick's actions."""
         now = Survey(survey.items, engine.jobs(), survey.records)
-        failed = {job.item: job.told_reason for job in now.jobs.values() if job.state is State.FAILED}
-        failed |= {record.item: record.reason for record in now.records.named.values() if record.state is State.FAILED}
-        return cls(now.counts(), failed)
+        failed = {job.item: reason_of(job) for job in now.jobs.values() if job.state is State.FAILED}
+        failed |= {
+            record.item: last_line(record.reason)
+            for record in now.records.named.values()
+            if record.state is State.FAILED
+        }
+        has_answered = survey.items is not None and not survey.source_error
+        nothing = f"the source lists nothing: it looks for {looked_for(queue.spec.source)}" if has_answered else ""
+        return cls(now.counts(), failed, all_failed, nothing)
 
 
 class View(ABC):
@@ -100,7 +109,7 @@ class JsonView(View):
                     "state": job.state,
                     "attempt": job.attempt,
                     "seconds": job.processing_seconds,
-                    "reason": job.told_reason,
+                    "reason": reason_of(job),
                     **({"stage": job.stage, "stage_seconds": dict(job.stage_seconds)} if job.stage else {}),
                 }
             )
@@ -149,8 +158,8 @@ class TextView(View):
 
     def end(self, ending: Ending) -> None:
         self.say(_summary(ending.counts))
-        if not any(ending.counts.values()):
-            self.say(_NOTHING)
+        if ending.nothing and not any(ending.counts.values()):
+            self.say(ending.nothing)
         for line in _failures(ending):
             sys.stdout.write(f"{line}\n")
 
@@ -191,8 +200,8 @@ class LiveView(View):
         self._live.console.print(Text(f"status: {address}"))
 
     def end(self, ending: Ending) -> None:
-        if not any(ending.counts.values()):
-            self._console.print(_NOTHING)
+        if ending.nothing and not any(ending.counts.values()):
+            self._console.print(Text(ending.nothing))
         for line in _failures(ending):
             self._console.print(Text(line, style="red"))
 
@@ -245,12 +254,9 @@ def _line(job: Job) -> str:
         case State.DONE:
             return f"done      {item}  {duration(job.processing_seconds)}"
         case State.FAILED:
-            return f"failed    {item}  {job.at_stage}{last_line(job.reason)}"
+            return f"failed    {item}  {reason_of(job)}"
         case State.STARTING if job.reason:
-            return (
-                f"{job.state:<9} {item}  again, after attempt {job.attempt} of {job.attempts}: "
-                f"{job.at_stage}{last_line(job.reason)}"
-            )
+            return f"{job.state:<9} {item}  again, after attempt {job.attempt} of {job.attempts}: {reason_of(job)}"
         case _:
             again = f"  attempt {job.attempt} of {job.attempts}" if job.attempt > 1 else ""
             return f"{job.state:<9} {item}{again}"
@@ -266,16 +272,10 @@ def _not_settled(pending: int) -> str:
 
 
 def _failures(ending: Ending) -> Iterator[str]:
-    for item, reason in list(ending.failed.items())[:_FAILURES_SHOWN]:
-        yield f"failed: {safe(item)}: {last_line(reason)}"
+    for item, reason in sorted(ending.failed.items())[:_FAILURES_SHOWN]:
+        yield f"failed: {safe(item)}: {reason}"
     if (more := len(ending.failed) - _FAILURES_SHOWN) > 0:
-        yield f"and {more} more; see `longshore ls --state failed`"
-
-
-def last_line(text: str) -> str:
-    """The last line of what a worker wrote, or of a reason, safe to print; empty where there is none."""
-    lines = text.strip().splitlines()
-    return safe(lines[-1])[-_WORDS:] if lines else ""
+        yield f"and {more} more: {ending.all_failed}"
 
 
 def _iso(at: float) -> str:

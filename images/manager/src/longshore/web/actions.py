@@ -1,35 +1,14 @@
 """What a person may do from the page, with a token: have a failed item tried again, pause the queue, resume it.
 
-Owns the order of a retry's two steps, the same as the command's. How a queue is paused is somebody else's.
+Owns which items may be. How an item is taken up again (again.py), and how a queue is paused, is somebody else's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
+from longshore.again import Book, Keeper, take_up
 from longshore.control import Control
-from longshore.records import Key, Records
-from longshore.state import Job, Jobs, State
-
-
-class Keeper(Protocol):
-    """Keeps Jobs: an engine's part that a retry needs."""
-
-    def jobs(self) -> Jobs:
-        """Every Job now."""
-
-    def delete(self, job: Job) -> None:
-        """Delete this very one."""
-
-
-class Book(Protocol):
-    """Keeps records: a ledger's part that a retry needs."""
-
-    def read(self) -> Records:
-        """Every record now."""
-
-    def remove(self, keys: Sequence[Key]) -> None:
-        """Drop these."""
+from longshore.state import State
 
 
 @dataclass(frozen=True)
@@ -66,9 +45,6 @@ class Retry:
         known = job or record
         if known is None or known.state is not State.FAILED:
             return False
-        # The Job, then the record, in this order: a manager may be entering the record of such a Job.
-        if job:
-            self.keeper.delete(job)
-        self.book.remove([records.key_of(item)])
+        take_up(self.keeper, self.book, {item: job} if job else {}, records, [records.key_of(item)])
         self.wake()
         return True

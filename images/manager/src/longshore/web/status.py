@@ -4,14 +4,23 @@ Owns which items are shown in which order, a page at a time, and why one waits. 
 ask for, and as `label`, in which nothing is left that a page, a terminal or a log would obey or hide.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from longshore.explain import Line, explain_job, explain_record, explain_waiting, safe
+from longshore.explain import (
+    Line,
+    explain_job,
+    explain_record,
+    explain_waiting,
+    last_line,
+    reason_of,
+    safe,
+    seen_lines,
+)
+from longshore.holding import held_back
 from longshore.manager import LISTING_MAX_SECONDS, Survey
 from longshore.patience import Postponed
 from longshore.plan import Limits
@@ -25,12 +34,9 @@ FIRST_ROWS: Final = 10
 LOG_LINES: Final = 20
 """The last ones of what a worker wrote."""
 _LINE_MOST: Final = 2_000
-_REASON_MOST: Final = 400
 _LIVE: Final = (State.RUNNING, State.STARTING)
 _ORDER: Final = (State.RUNNING, State.STARTING, State.FAILED, State.WAITING, State.DONE)
 """What a person looks for first."""
-# Colours and cursor movements, of a terminal that this is not. https://ecma-international.org/publications-and-standards/standards/ecma-48/
-_ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 
 
 @dataclass(frozen=True)
@@ -226,7 +232,7 @@ class Snapshot:
         if isinstance(one, str):
             return Row(one, safe(one), State.WAITING)
         if isinstance(one, Record):
-            return Row(one.item, safe(one.item), one.state, since=one.at, reason=_last_line(one.reason))
+            return Row(one.item, safe(one.item), one.state, since=one.at, reason=last_line(one.reason))
         return Row(
             one.item,
             safe(one.item),
@@ -237,7 +243,7 @@ class Snapshot:
             stage=safe(one.stage),
             job=one.name,
             worker=safe(self._workers.get(one.uid, "")),
-            reason=f"{safe(one.at_stage)}{_last_line(one.reason)}",
+            reason=reason_of(one),
             work_seconds=round(one.processing_seconds, 3),
         )
 
@@ -265,10 +271,9 @@ class Snapshot:
 
     def hold(self, now: float, told: Told) -> str:
         """Why nothing is started at all just now; empty while things are."""
-        if not self.survey.mode.may_start:
-            return f"the queue is {self.survey.mode}, and starts nothing until it is resumed"
-        if self.survey.verdict and self.survey.verdict.breaker.is_open:
-            return f"the breaker is {safe(self.survey.verdict.breaker.sentence())}"
+        breaker = self.survey.verdict.breaker if self.survey.verdict else None
+        if held := held_back(self.survey.mode, breaker, now=now):
+            return held
         if told.fullness:
             return f"no Job can be made just now: {safe(told.fullness.reason)}"
         listed_at = self.survey.listed_at
@@ -347,14 +352,8 @@ class Snapshot:
 
 
 def log_lines(text: str) -> Sequence[str]:
-    """The last lines of a worker's log, without a terminal's colours, and with nothing else that one would obey."""
-    lines = _ESCAPES.sub("", text).replace("\r\n", "\n").split("\n")
+    """The last lines of a worker's log, with nothing in them that a page, a terminal or a log would obey."""
+    lines = list(seen_lines(text))
     while lines and not lines[-1].strip():
         lines.pop()
-    # A progress bar draws over its own line: what was there last is what a person would have seen.
-    return [safe(line.rsplit("\r", 1)[-1].expandtabs())[:_LINE_MOST] for line in lines[-LOG_LINES:]]
-
-
-def _last_line(text: str) -> str:
-    lines = [line for line in _ESCAPES.sub("", text).splitlines() if line.strip()]
-    return safe(lines[-1].strip())[:_REASON_MOST] if lines else ""
+    return [line[:_LINE_MOST] for line in lines[-LOG_LINES:]]
