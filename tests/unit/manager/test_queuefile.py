@@ -109,6 +109,35 @@ def test_a_reference_that_no_item_can_fill_is_refused() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "[media, out]",
+            "[out]",
+            "f:8: worker.env.X: ${MEDIA_PATH} is the folder of the volume media: add media to worker.volumes",
+        ),
+        ("[media, out]", "[medai, out]", "f:9: worker.volumes[0]: there is no volume 'medai'; did you mean 'media'?"),
+        (
+            "nfs, volumes: [media]",
+            'list, volumes: [out], list: {file: "${MEDIA_PATH}/a.txt"}',
+            "f:5: source.list.file: ${MEDIA_PATH} is the folder of the volume media: add media to source.volumes",
+        ),
+        (
+            "nfs, volumes: [media]",
+            'list, volumes: [medai], list: {file: "${MEDIA_PATH}/a.txt"}',
+            "f:5: source.volumes[0]: there is no volume 'medai'; did you mean 'media'?",
+        ),
+    ],
+)
+def test_a_reference_to_a_volume_that_is_not_listed_says_where_to_add_it(old: str, new: str, message: str) -> None:
+    """A right reference is never corrected: the volume is to be listed, or its misspelt name in the list is told."""
+    with pytest.raises(SettingsError) as caught:
+        parse(with_lines(env='  env: {X: "${MEDIA_PATH}/x"}').replace(old, new), "f")
+
+    assert str(caught.value) == message
+
+
 def test_a_volume_that_is_not_there_is_named() -> None:
     """`volumes: [medai]` leads nowhere, and says where it may have been meant to."""
     with pytest.raises(SettingsError) as caught:
@@ -288,8 +317,8 @@ def test_a_chain_of_stages_is_read() -> None:
             "      volumes: [photos]\n",
             "",
             (
-                "f:8: worker.stages[0].item.photo: ${PHOTOS_PATH} is neither ${item.…}, ${name}, ${work} nor the "
-                "folder of a volume in its own volumes; write $${PHOTOS_PATH} for the text itself"
+                "f:8: worker.stages[0].item.photo: ${PHOTOS_PATH} is the folder of the volume photos: "
+                "add photos to worker.stages[0].volumes"
             ),
         ),
         (
@@ -297,7 +326,7 @@ def test_a_chain_of_stages_is_read() -> None:
             "${itm.n}",
             (
                 "f:9: worker.stages[0].item.deep[0].n: ${itm.n} is neither ${item.…}, ${name}, ${work} nor the "
-                "folder of a volume in its own volumes; write $${itm.n} for the text itself"
+                "folder of a volume in worker.stages[0].volumes; write $${itm.n} for the text itself"
             ),
         ),
         ("volumes: [photos]\n      item", "volumes: [photo]\n      item", None),

@@ -22,7 +22,16 @@ from longshore.sources import Source, list_volume
 from longshore_kit import documents
 from longshore_kit.documents import Misfit, nearest
 from longshore_kit.errors import SettingsError
-from longshore_kit.programs import HostPath, Model, Program, Stage, chain_misfits, program_misfits, volume_variable
+from longshore_kit.programs import (
+    HostPath,
+    Model,
+    Program,
+    Stage,
+    chain_misfits,
+    program_misfits,
+    unlisted_volume,
+    volume_variable,
+)
 
 _VOLUME_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?")
 
@@ -205,7 +214,7 @@ def misfits(spec: QueueFile) -> Iterator[Misfit]:
     for index, name in enumerate(spec.source.volumes):
         if name not in spec.volumes:
             yield Misfit(("source", "volumes", index), f"there is no volume {name!r}{nearest(name, spec.volumes)}")
-    yield from _list_misfits(spec.source)
+    yield from _list_misfits(spec)
     worker = spec.worker
     if worker.stages:
         yield from chain_misfits(worker.stages, ("worker", "stages"), spec.volumes)
@@ -216,11 +225,16 @@ def misfits(spec: QueueFile) -> Iterator[Misfit]:
         yield Misfit(("worker", "podTemplate"), problem)
 
 
-def _list_misfits(source: Source) -> Iterator[Misfit]:
-    variable = list_volume(source.list.file) if source.list else ""
-    seen = {volume_variable(name): "" for name in source.volumes}
-    if variable and variable not in seen:
-        words = f"${{{variable}}} is the folder of no volume in source.volumes{nearest(variable, seen)}"
+def _list_misfits(spec: QueueFile) -> Iterator[Misfit]:
+    listed = spec.source.volumes
+    variable = list_volume(spec.source.list.file) if spec.source.list else ""
+    if not variable or variable in map(volume_variable, listed):
+        return
+    words = unlisted_volume(variable, listed, spec.volumes, ("source", "volumes"))
+    if words is None:
+        near = nearest(variable, [volume_variable(name) for name in spec.volumes])
+        words = f"${{{variable}}} is the folder of no volume in source.volumes{near}"
+    if words:
         yield Misfit(("source", "list", "file"), words)
 
 

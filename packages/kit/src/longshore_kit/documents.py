@@ -67,10 +67,15 @@ def key_of(place: Sequence[str | int]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
 
 
+def near(word: str, known: Mapping[str, object] | Sequence[str]) -> str:
+    """The known word that was probably meant; empty: none is like it."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), "")
+
+
 def nearest(word: str, known: Mapping[str, object] | Sequence[str]) -> str:
     """`; did you mean 'media'?`, or nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    found = near(word, known)
+    return f"; did you mean {found!r}?" if found else ""
 
 
 class _UniqueKeys(yaml.SafeLoader):
