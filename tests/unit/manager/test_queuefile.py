@@ -40,9 +40,40 @@ def with_lines(**replaced: str) -> str:
         (with_lines(image="  imag: x"), "f:7: worker.imag: no such key; did you mean 'image'?"),
         (with_lines(source=""), "f:1: source: is missing"),
         (GOOD + "scalin: {max: 2}", "f:10: scalin: no such key; did you mean 'scaling'?"),
+        (GOOD + "scaling: {max: many}", "f:10: scaling.max: expected a whole number, such as 10"),
         (
-            GOOD + "scaling: {max: many}",
-            "f:10: scaling.max: input should be a valid integer, unable to parse string as an integer",
+            GOOD + "retry: {deadlineSeconds: 5m}",
+            "f:10: retry.deadlineSeconds: expected seconds, a whole number, such as 3600",
+        ),
+        (GOOD + "retry: {attempts: 0}", "f:10: retry.attempts: expected 1 or more"),
+        (GOOD + "retry: {ackFailed: maybe}", "f:10: retry.ackFailed: expected true or false"),
+        (GOOD + "keep: nope", "f:10: keep: expected a mapping with the keys finished, failed"),
+        (GOOD + "on: push", 'f:10: on: a key is a text: write "on" in quotes'),
+        (
+            with_lines(media="  media: ./in"),
+            "f:3: volumes.media: expected a mapping, such as {hostPath: {path: ./in}}",
+        ),
+        (
+            "source: {kind: list, list: {items: [a]}}\nworker: {image: x}\nvolumes: [media]",
+            "f:3: volumes: expected a mapping, such as {media: {hostPath: {path: ./in}}}",
+        ),
+        (with_lines(env="  env: {A: [1]}"), "f:8: worker.env.A: expected a text, a number, or true or false"),
+        (with_lines(env="  env: {str: [1]}"), "f:8: worker.env.str: expected a text, a number, or true or false"),
+        (with_lines(env="  env: {3: a}"), 'f:8: worker.env.3: a key is a text: write "3" in quotes'),
+        (with_lines(env="  env: {ON: a}"), 'f:8: worker.env.ON: a key is a text: write "ON" in quotes'),
+        (with_lines(env="  env: [A]"), "f:8: worker.env: expected a mapping, such as {NAME: value}"),
+        (with_lines(image="  image: 1.10"), 'f:7: worker.image: expected a text: write "1.10" in quotes'),
+        (
+            with_lines(source="source: {kind: list, list: {items: [a, 2]}}"),
+            'f:5: source.list.items[1]: expected a text or a mapping: write "2" in quotes',
+        ),
+        (
+            with_lines(source="source: {kind: list, list: {items: [true, b]}}"),
+            'f:5: source.list.items[0]: expected a text or a mapping: write "true" in quotes',
+        ),
+        (
+            with_lines(source="source: {kind: nfs, volumes: [media], nfs: {pattern: [5]}}"),
+            'f:5: source.nfs.pattern[0]: expected a text: write "5" in quotes',
         ),
         (GOOD + "scaling: {min: 5, max: 2}", "f:10: scaling: min is 5, more than max, 2"),
         (
@@ -83,19 +114,27 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
-        ("- a", "a queue needs the keys source and worker; found a list"),
-        ("", "is empty: a queue needs the keys source and worker"),
-        ("a: [", "no valid YAML"),
-        ("a: 1\na: 2", "the key 'a' stands twice"),
-        (with_lines(volumes="volumes: &x [*x]"), "no valid YAML"),
+        ("- a", "f:1: a queue file is a mapping with the keys source: and worker:; this is a list"),
+        ("# mine\nhello", "f:2: a queue file is a mapping with the keys source: and worker:; this is a text"),
+        ("", "f: is empty: a queue needs the keys source: and worker:"),
+        ("a: [", "f:1:5: no valid YAML: expected the node content, but found '<stream end>'"),
+        ("a: 1\na: 2", "f:2:1: no valid YAML: the key 'a' stands twice"),
+        (f"{GOOD}---\n{GOOD}", "f:10: one file is one queue: put what follows this line into a file of its own"),
+        ("source:\n\tkind: nfs", "f:2: begins with a tab: indent with spaces"),
+        (
+            with_lines(volumes="volumes: &x [*x]"),
+            "f:3:3: no valid YAML: expected <block end>, but found '<block mapping start>'",
+        ),
     ],
 )
-def test_what_is_no_queue_file_at_all_is_told_so(text: str, words: str) -> None:
-    """A list, an empty file, broken YAML, a key that stands twice: each in its own words."""
-    with pytest.raises(SettingsError, match=words):
+def test_what_is_no_queue_file_at_all_is_told_so(text: str, message: str) -> None:
+    """A list, an empty file, broken YAML, a key that stands twice, two files in one: each in its own words."""
+    with pytest.raises(SettingsError) as caught:
         parse(text, "f")
+
+    assert str(caught.value) == message
 
 
 def test_a_reference_that_no_item_can_fill_is_refused() -> None:

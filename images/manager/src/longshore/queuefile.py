@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from longshore import podtemplate
@@ -55,6 +55,8 @@ class Volume(Model):
 
     Exactly one of hostPath, nfs and persistentVolumeClaim.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"hostPath": {"path": "./in"}}]})
 
     host_path: HostPath | None = None
     nfs: Nfs | None = None
@@ -189,7 +191,7 @@ class QueueFile(Model):
     """A queue: where its items come from, what works on them, and within which limits."""
 
     queue: QueueName = QueueName()
-    volumes: dict[str, Volume] = Field(default={})
+    volumes: dict[str, Volume] = Field(default={}, examples=[{"media": {"hostPath": {"path": "./in"}}}])
     source: Source
     worker: Worker
     scaling: Scaling = Scaling()
@@ -277,7 +279,7 @@ def parse(text: str, where: str = "queue file") -> QueueFile:
     Raises:
         SettingsError: as `load`.
     """
-    return documents.parse(text, QueueFile, misfits, where=where, needs="a queue needs the keys source and worker")
+    return documents.parse(text, QueueFile, misfits, where=where, what="queue")
 
 
 def json_schema() -> dict[str, Any]:

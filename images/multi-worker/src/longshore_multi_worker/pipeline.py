@@ -46,7 +46,7 @@ def parse(text: str, where: str) -> Pipeline:
     Raises:
         SettingsError: it is wrong; a line for each thing that is, with its place.
     """
-    return documents.parse(text, Pipeline, misfits, where=where, needs="a pipeline needs the key stages")
+    return documents.parse(text, Pipeline, misfits, where=where, what="pipeline")
 
 
 def misfits(pipeline: Pipeline) -> Iterator[Misfit]:

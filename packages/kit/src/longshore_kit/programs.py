@@ -55,7 +55,9 @@ class Program(Model):
     image: str = Field(default="", description="A shipped image by its short name (worker-ffmpeg), or any other.")
     command: tuple[str, ...] = Field(default=(), description="Instead of the image's entry point; may hold ${…}.")
     args: tuple[str, ...] = Field(default=(), description="Its arguments; may hold ${…}.")
-    env: dict[str, Scalar] = Field(default={}, description="Its variables; values may hold ${…}.")
+    env: dict[str, Scalar] = Field(
+        default={}, description="Its variables; values may hold ${…}.", examples=[{"NAME": "value"}]
+    )
     script: str = Field(
         default="", description="For worker-script: the script itself, which gets the item as files and variables."
     )
