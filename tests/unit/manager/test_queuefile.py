@@ -89,6 +89,32 @@ def with_lines(**replaced: str) -> str:
             "f:7: worker.podTemplate: spec.restartPolicy can't be set here: retry.attempts decides",
         ),
         (
+            with_lines(image="  image: x\n  resources: {requests: {memory: 64MB}}"),
+            "f:8: worker.resources.requests.memory: '64MB' is no quantity, such as 500m, 2, 64Mi",
+        ),
+        (
+            with_lines(image="  image: x\n  resources: {limits: {cpu: lots}}"),
+            "f:8: worker.resources.limits.cpu: 'lots' is no quantity, such as 500m, 2, 64Mi",
+        ),
+        (
+            with_lines(image="  image: x\n  resources: {limits: {cpu: true}}"),
+            "f:8: worker.resources.limits.cpu: 'true' is no quantity, such as 500m, 2, 64Mi",
+        ),
+        (
+            with_lines(image="  image: x\n  resources: {limit: {cpu: 1}}"),
+            "f:8: worker.resources.limit: no such key; did you mean 'limits'?",
+        ),
+        (
+            with_lines(
+                image="  image: x\n"
+                "  podTemplate: {spec: {containers: [{name: worker, resources: {limits: {memory: 64MB}}}]}}"
+            ),
+            (
+                "f:8: worker.podTemplate: spec.containers.worker.resources.limits.memory: "
+                "'64MB' is no quantity, such as 500m, 2, 64Mi"
+            ),
+        ),
+        (
             with_lines(queue="queue: {name: My Queue}"),
             "f:1: queue.name: use small letters, digits and inner dashes, 53 at most, such as 'my-queue'",
         ),
@@ -227,6 +253,23 @@ def test_the_printed_schema_takes_what_the_models_take() -> None:
     good, bad = yaml.safe_load(GOOD), yaml.safe_load(with_lines(image="  imag: x"))
 
     assert ([*validator.iter_errors(good)], len([*validator.iter_errors(bad)])) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    "amount", ["500m", "64Mi", "1e3", ".5", "2", 2, 0.5, "64MB", "lots", "-1", -1, "", "1 Gi", True]
+)
+def test_the_printed_schema_takes_the_same_amounts(amount: object) -> None:
+    """A quantity that an editor or Helm takes is one that `check` takes, and the other way round."""
+    document = yaml.safe_load(GOOD)
+    document["worker"]["resources"] = {"limits": {"memory": amount}}
+    errors = [*jsonschema.Draft202012Validator(json_schema()).iter_errors(document)]
+
+    try:
+        parse(yaml.safe_dump(document))
+    except SettingsError:
+        assert len(errors) == 1
+    else:
+        assert errors == []
 
 
 def test_the_queue_is_called_after_its_folder(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema, field_validator
 from pydantic.alias_generators import to_camel
 
 from longshore_kit import contract
 from longshore_kit.documents import Misfit, key_of, near, nearest
+from longshore_kit.quantities import PATTERN, is_quantity, not_a_quantity
 from longshore_kit.references import texts_in, unknown_references
 
 Scalar: TypeAlias = str | bool | int | float
@@ -49,6 +50,20 @@ class HostPath(Model):
     )
 
 
+def _amount(value: Scalar) -> Scalar:
+    if isinstance(value, bool) or not is_quantity(variable_text(value)):
+        raise ValueError(not_a_quantity(variable_text(value)))
+    return value
+
+
+Amount: TypeAlias = Annotated[
+    Scalar,
+    AfterValidator(_amount),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": PATTERN}, {"type": "number", "minimum": 0}]}),
+]
+"""How much of a resource: a quantity of Kubernetes."""
+
+
 class Program(Model):
     """What one container runs: any image, or on a laptop any command."""
 
@@ -65,7 +80,9 @@ class Program(Model):
         default="", description="A Secret whose keys become variables; on a laptop they are those of `longshore run`."
     )
     volumes: tuple[str, ...] = Field(default=(), description="The volumes that it sees.")
-    resources: dict[str, dict[str, Scalar]] = Field(default={}, description="Kubernetes requests and limits.")
+    resources: dict[Literal["requests", "limits"], dict[str, Amount]] = Field(
+        default={}, description="Kubernetes requests and limits.", examples=[{"requests": {"cpu": "500m"}}]
+    )
 
     @field_validator("env")
     @classmethod
