@@ -72,6 +72,25 @@ def with_lines(**replaced: str) -> str:
             'f:5: source.list.items[0]: expected a text or a mapping: write "true" in quotes',
         ),
         (
+            with_lines(source="source: {kind: s3, s3: {bucket: videos/a}}"),
+            "f:5: source.s3.bucket: 'videos/a' is more than a bucket's name: give 'videos', and 'a' as the prefix",
+        ),
+        (
+            with_lines(source="source: {kind: redis, redis: {url: 'http://x', key: k}}"),
+            (
+                "f:5: source.redis.url: expected a URL such as redis://redis:6379/0, which begins with redis:// or "
+                "rediss://, or with redis+sentinel:// or redis+cluster://"
+            ),
+        ),
+        (
+            with_lines(source="source: {kind: custom, custom: {url: 'x:8080'}}"),
+            "f:5: source.custom.url: expected a URL such as http://127.0.0.1:8080",
+        ),
+        (
+            with_lines(source="source: {kind: kafka, kafka: {bootstrapServers: a, topics: b, group: ''}}"),
+            "f:5: source.kafka.group: expected a text of 1 character or more",
+        ),
+        (
             with_lines(source="source: {kind: nfs, volumes: [media], nfs: {pattern: [5]}}"),
             'f:5: source.nfs.pattern[0]: expected a text: write "5" in quotes',
         ),
