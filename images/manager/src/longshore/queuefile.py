@@ -164,7 +164,8 @@ class QueueName(Model):
     order: Order = Field(default="listed", description="Which of the items that wait comes next.")
     group_by: str = Field(
         default="",
-        description="A regular expression on names: what its first group matches is a group, and groups take turns.",
+        description="A regular expression on names: items whose names have the same text in its first group, or in all "
+        "of it where it has none, belong together, and such groups take turns.",
     )
     name: str = Field(default="", description="A DNS label; default: the Helm release's name, or the folder's.")
 
