@@ -112,7 +112,7 @@ def test_doctor_finds_a_healthy_release_healthy(busy: Release) -> None:
     [
         (["ls", "-q", "nope"], "there is no queue 'nope' in namespace NAMESPACE: there are q"),
         (["explain", "wait 2"], "the source has no item 'wait 2': "),
-        (["retry", "a//b"], "a//b has not failed: longshore explain -q q -n NAMESPACE a//b"),
+        (["retry", "a//b"], "the source has no item 'a//b': "),
         (["retry", "waits 1"], "waits 1 has not failed: longshore explain -q q -n NAMESPACE 'waits 1'"),
         (["ls", "--context", "nope"], "no cluster to speak to: "),
     ],

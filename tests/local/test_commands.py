@@ -535,6 +535,53 @@ def test_wrong_words_end_with_2_and_the_usage(local: LocalRun, arguments: list[s
     assert (ended.returncode, ended.stdout, ended.stderr[:7]) == (2, "", "Usage: ")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (
+            "dead x -o nope",
+            "Invalid value for '--output' / '-o': 'nope' is not one of 'table', 'wide', 'json', 'name'.",
+        ),
+        ("run x --engine nope", "Invalid value for '--engine': 'nope' is not one of 'process', 'docker'."),
+        ("explain x -dash.job", "No such option: -d; before a name that begins with a dash put --"),
+        ("retry x a -dash.job", "No such option: -d; before a name that begins with a dash put --"),
+        ("ls x --nope", "No such option: --nope (Possible options: --newer, --older)"),
+    ],
+)
+def test_a_wrong_word_is_told_with_what_may_stand_there(local: LocalRun, arguments: str, error: str) -> None:
+    """In words of the command line alone: the values that there are, or how to give a name like an option's."""
+    ended = local.longshore(*arguments.split())
+
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (2, f"Error: {error}")
+
+
+def test_what_is_to_be_retried_is_said_in_one_way(local: LocalRun) -> None:
+    """Names, all, or a reason: two of them contradict each other, and none says nothing."""
+    local.define("true")
+    both, three, none = (
+        local.longshore("retry", str(local.file), *words)
+        for words in (["a", "--all"], ["a", "--all", "--reason", "x"], [])
+    )
+
+    only = "only one of them can say which items should be tried again\n"
+    assert [(ended.returncode, ended.stderr) for ended in (both, three, none)] == [
+        (2, f"longshore: names and --all were given: {only}"),
+        (2, f"longshore: names, --all and --reason were given: {only}"),
+        (2, "longshore: name the items that should be tried again, or give --all, or --reason TEXT\n"),
+    ]
+
+
+def test_retry_of_an_unknown_item_names_its_like(worked: LocalRun) -> None:
+    """As explain does: there is no such item, and each name that was perhaps meant."""
+    unknown, other = (worked.longshore("retry", str(worked.file), item) for item in ("god.txt", "later.txt"))
+
+    said = "the source has no item 'god.txt': 'god.txt' is no item: No such file or directory"
+    assert [(ended.returncode, ended.stdout, ended.stderr) for ended in (unknown, other)] == [
+        (1, "", f"longshore: {said}; did you mean good.txt or bad.txt?\n"),
+        (1, "", f"longshore: later.txt has not failed: longshore explain {worked.file} later.txt\n"),
+    ]
+
+
 def test_what_has_left_its_source_is_not_retried(local: LocalRun) -> None:
     """Nothing would try it again: the dead letter stays, with its reason."""
     local.add_items("bad", "worse")
@@ -612,7 +659,10 @@ def test_a_done_item_is_done_again_when_somebody_says_so(local: LocalRun) -> Non
     local.run()
 
     assert (named.returncode, named.stdout.splitlines()[0]) == (1, "a will be done again")
-    assert [line.split(": ")[1] for line in named.stderr.splitlines()] == ["bad is not done", "never is not done"]
+    assert [line.split(": ")[1] for line in named.stderr.splitlines()] == [
+        "bad is not done",
+        "the source has no item 'never'",
+    ]
     assert after_one == {"a": 2, "b": 1, "c": 1}
     assert out(dry) == "3 items would be done again\n"
     assert (every.returncode, every.stdout.splitlines()[0]) == (0, "3 items will be done again")

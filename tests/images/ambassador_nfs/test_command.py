@@ -70,7 +70,7 @@ def test_a_missing_folder_is_503_until_it_is_there(media: Media) -> None:
         up = [command.get(path) for path in ["/api/v1/items", "/readyz"]]
 
     assert [reply.status_code for reply in down] == [503, 503, 503, 200]
-    assert "mount it, or correct MEDIA_PATH" in down[0].json()["message"]
+    assert "mount or create it, or say where it is" in down[0].json()["message"]
     assert [reply.status_code for reply in up] == [200, 200]
     assert up[0].json()["items"] == ["a.mp4"]
 

@@ -40,7 +40,7 @@ def test_a_pipeline_is_read() -> None:
             "f:2: volumes.photos.hostPath.path: give the whole path: it is one of the Docker",
         ),
         ("image: blurrer", "command: [x]", "f:8: stages[1]: set image: on a Docker host every stage runs in one"),
-        ("1Gi", "plenty", "f:10: stages[1].resources.limits.memory: 'plenty' is no quantity, such as 500m, 2, 512Mi"),
+        ("1Gi", "plenty", "f:10: stages[1].resources.limits.memory: 'plenty' is no quantity, such as 500m, 2, 64Mi"),
         ("cpu: 500m", "gpu: 1", "f:10: stages[1].resources.limits.gpu: Docker limits cpu and memory only"),
         ("${PHOTOS_PATH}", "${PHOTO_PATH}", "f:7: stages[0].item.photo: ${PHOTO_PATH} is neither"),
         ("stages:", "stage:", "f:3: stage: no such key; did you mean 'stages'?"),

@@ -10,6 +10,8 @@ from longshore_kit.quantities import is_quantity, quantity
     [
         ("2", 2),
         ("500m", 0.5),
+        ("250u", 0.00025),
+        ("5n", 5e-9),
         ("1.5", 1.5),
         (".5", 0.5),
         ("1e3", 1000),

@@ -104,6 +104,15 @@ def test_limits_are_kept() -> None:
     )
 
 
+def test_a_pattern_is_told_by_what_it_means() -> None:
+    """Nobody has to read a regular expression to write a value."""
+
+    class Patterned(Settings):
+        url: str = setting("Where it is.", unit="http:// URL", pattern="^http://")
+
+    assert problem({"URL": "x:8080"}, Patterned) == "URL='x:8080': expected http:// URL"
+
+
 @pytest.mark.parametrize(
     ("value", "texts"),
     [

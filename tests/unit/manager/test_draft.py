@@ -40,6 +40,15 @@ def test_where_items_are_is_taken_as_it_is(at: str) -> None:
     assert spec.volumes["items"].host_path.path == at
 
 
+@pytest.mark.parametrize("at", ["videos/2026/", "s3://videos/2026/"])
+def test_a_bucket_may_have_a_prefix_behind_it(at: str) -> None:
+    """As people write the two together; in the file they are two keys."""
+    spec = parse(text_of(Draft(SourceKind.S3, at=at, command=["true"])))
+
+    assert spec.source.s3 is not None
+    assert (spec.source.s3.bucket, spec.source.s3.prefix) == ("videos", "2026/")
+
+
 @pytest.mark.parametrize("kind", SourceKind)
 def test_every_kind_says_where_its_items_are(kind: SourceKind) -> None:
     """In words, for a question."""

@@ -40,9 +40,59 @@ def with_lines(**replaced: str) -> str:
         (with_lines(image="  imag: x"), "f:7: worker.imag: no such key; did you mean 'image'?"),
         (with_lines(source=""), "f:1: source: is missing"),
         (GOOD + "scalin: {max: 2}", "f:10: scalin: no such key; did you mean 'scaling'?"),
+        (GOOD + "scaling: {max: many}", "f:10: scaling.max: expected a whole number, such as 10"),
         (
-            GOOD + "scaling: {max: many}",
-            "f:10: scaling.max: input should be a valid integer, unable to parse string as an integer",
+            GOOD + "retry: {deadlineSeconds: 5m}",
+            "f:10: retry.deadlineSeconds: expected seconds, a whole number, such as 3600",
+        ),
+        (GOOD + "retry: {attempts: 0}", "f:10: retry.attempts: expected 1 or more"),
+        (GOOD + "retry: {ackFailed: maybe}", "f:10: retry.ackFailed: expected true or false"),
+        (GOOD + "keep: nope", "f:10: keep: expected a mapping with the keys finished, failed"),
+        (GOOD + "on: push", 'f:10: on: a key is a text: write "on" in quotes'),
+        (
+            with_lines(media="  media: ./in"),
+            "f:3: volumes.media: expected a mapping, such as {hostPath: {path: ./in}}",
+        ),
+        (
+            "source: {kind: list, list: {items: [a]}}\nworker: {image: x}\nvolumes: [media]",
+            "f:3: volumes: expected a mapping, such as {media: {hostPath: {path: ./in}}}",
+        ),
+        (with_lines(env="  env: {A: [1]}"), "f:8: worker.env.A: expected a text, a number, or true or false"),
+        (with_lines(env="  env: {str: [1]}"), "f:8: worker.env.str: expected a text, a number, or true or false"),
+        (with_lines(env="  env: {3: a}"), 'f:8: worker.env.3: a key is a text: write "3" in quotes'),
+        (with_lines(env="  env: {ON: a}"), 'f:8: worker.env.ON: a key is a text: write "ON" in quotes'),
+        (with_lines(env="  env: [A]"), "f:8: worker.env: expected a mapping, such as {NAME: value}"),
+        (with_lines(image="  image: 1.10"), 'f:7: worker.image: expected a text: write "1.10" in quotes'),
+        (
+            with_lines(source="source: {kind: list, list: {items: [a, 2]}}"),
+            'f:5: source.list.items[1]: expected a text or a mapping: write "2" in quotes',
+        ),
+        (
+            with_lines(source="source: {kind: list, list: {items: [true, b]}}"),
+            'f:5: source.list.items[0]: expected a text or a mapping: write "true" in quotes',
+        ),
+        (
+            with_lines(source="source: {kind: s3, s3: {bucket: videos/a}}"),
+            "f:5: source.s3.bucket: 'videos/a' is more than a bucket's name: give 'videos', and 'a' as the prefix",
+        ),
+        (
+            with_lines(source="source: {kind: redis, redis: {url: 'http://x', key: k}}"),
+            (
+                "f:5: source.redis.url: expected a URL such as redis://redis:6379/0, which begins with redis:// or "
+                "rediss://, or with redis+sentinel:// or redis+cluster://"
+            ),
+        ),
+        (
+            with_lines(source="source: {kind: custom, custom: {url: 'x:8080'}}"),
+            "f:5: source.custom.url: expected a URL such as http://127.0.0.1:8080",
+        ),
+        (
+            with_lines(source="source: {kind: kafka, kafka: {bootstrapServers: a, topics: b, group: ''}}"),
+            "f:5: source.kafka.group: expected a text of 1 character or more",
+        ),
+        (
+            with_lines(source="source: {kind: nfs, volumes: [media], nfs: {pattern: [5]}}"),
+            'f:5: source.nfs.pattern[0]: expected a text: write "5" in quotes',
         ),
         (GOOD + "scaling: {min: 5, max: 2}", "f:10: scaling: min is 5, more than max, 2"),
         (
@@ -56,6 +106,32 @@ def with_lines(**replaced: str) -> str:
         (
             with_lines(image="  podTemplate: {spec: {restartPolicy: Always}}\n  image: x"),
             "f:7: worker.podTemplate: spec.restartPolicy can't be set here: retry.attempts decides",
+        ),
+        (
+            with_lines(image="  image: x\n  resources: {requests: {memory: 64MB}}"),
+            "f:8: worker.resources.requests.memory: '64MB' is no quantity, such as 500m, 2, 64Mi",
+        ),
+        (
+            with_lines(image="  image: x\n  resources: {limits: {cpu: lots}}"),
+            "f:8: worker.resources.limits.cpu: 'lots' is no quantity, such as 500m, 2, 64Mi",
+        ),
+        (
+            with_lines(image="  image: x\n  resources: {limits: {cpu: true}}"),
+            "f:8: worker.resources.limits.cpu: 'true' is no quantity, such as 500m, 2, 64Mi",
+        ),
+        (
+            with_lines(image="  image: x\n  resources: {limit: {cpu: 1}}"),
+            "f:8: worker.resources.limit: no such key; did you mean 'limits'?",
+        ),
+        (
+            with_lines(
+                image="  image: x\n"
+                "  podTemplate: {spec: {containers: [{name: worker, resources: {limits: {memory: 64MB}}}]}}"
+            ),
+            (
+                "f:8: worker.podTemplate: spec.containers.worker.resources.limits.memory: "
+                "'64MB' is no quantity, such as 500m, 2, 64Mi"
+            ),
         ),
         (
             with_lines(queue="queue: {name: My Queue}"),
@@ -83,19 +159,27 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
-        ("- a", "a queue needs the keys source and worker; found a list"),
-        ("", "is empty: a queue needs the keys source and worker"),
-        ("a: [", "no valid YAML"),
-        ("a: 1\na: 2", "the key 'a' stands twice"),
-        (with_lines(volumes="volumes: &x [*x]"), "no valid YAML"),
+        ("- a", "f:1: a queue file is a mapping with the keys source: and worker:; this is a list"),
+        ("# mine\nhello", "f:2: a queue file is a mapping with the keys source: and worker:; this is a text"),
+        ("", "f: is empty: a queue needs the keys source: and worker:"),
+        ("a: [", "f:1:5: no valid YAML: expected the node content, but found '<stream end>'"),
+        ("a: 1\na: 2", "f:2:1: no valid YAML: the key 'a' stands twice"),
+        (f"{GOOD}---\n{GOOD}", "f:10: one file is one queue: put what follows this line into a file of its own"),
+        ("source:\n\tkind: nfs", "f:2: begins with a tab: indent with spaces"),
+        (
+            with_lines(volumes="volumes: &x [*x]"),
+            "f:3:3: no valid YAML: expected <block end>, but found '<block mapping start>'",
+        ),
     ],
 )
-def test_what_is_no_queue_file_at_all_is_told_so(text: str, words: str) -> None:
-    """A list, an empty file, broken YAML, a key that stands twice: each in its own words."""
-    with pytest.raises(SettingsError, match=words):
+def test_what_is_no_queue_file_at_all_is_told_so(text: str, message: str) -> None:
+    """A list, an empty file, broken YAML, a key that stands twice, two files in one: each in its own words."""
+    with pytest.raises(SettingsError) as caught:
         parse(text, "f")
+
+    assert str(caught.value) == message
 
 
 def test_a_reference_that_no_item_can_fill_is_refused() -> None:
@@ -107,6 +191,35 @@ def test_a_reference_that_no_item_can_fill_is_refused() -> None:
         "f:8: worker.env.X: ${MEDA_PATH} is neither ${item.…}, ${name} nor the folder of a volume in worker.volumes; "
         "did you mean 'MEDIA_PATH'?; write $${MEDA_PATH} for the text itself"
     )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "[media, out]",
+            "[out]",
+            "f:8: worker.env.X: ${MEDIA_PATH} is the folder of the volume media: add media to worker.volumes",
+        ),
+        ("[media, out]", "[medai, out]", "f:9: worker.volumes[0]: there is no volume 'medai'; did you mean 'media'?"),
+        (
+            "nfs, volumes: [media]",
+            'list, volumes: [out], list: {file: "${MEDIA_PATH}/a.txt"}',
+            "f:5: source.list.file: ${MEDIA_PATH} is the folder of the volume media: add media to source.volumes",
+        ),
+        (
+            "nfs, volumes: [media]",
+            'list, volumes: [medai], list: {file: "${MEDIA_PATH}/a.txt"}',
+            "f:5: source.volumes[0]: there is no volume 'medai'; did you mean 'media'?",
+        ),
+    ],
+)
+def test_a_reference_to_a_volume_that_is_not_listed_says_where_to_add_it(old: str, new: str, message: str) -> None:
+    """A right reference is never corrected: the volume is to be listed, or its misspelt name in the list is told."""
+    with pytest.raises(SettingsError) as caught:
+        parse(with_lines(env='  env: {X: "${MEDIA_PATH}/x"}').replace(old, new), "f")
+
+    assert str(caught.value) == message
 
 
 def test_a_volume_that_is_not_there_is_named() -> None:
@@ -159,6 +272,23 @@ def test_the_printed_schema_takes_what_the_models_take() -> None:
     good, bad = yaml.safe_load(GOOD), yaml.safe_load(with_lines(image="  imag: x"))
 
     assert ([*validator.iter_errors(good)], len([*validator.iter_errors(bad)])) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    "amount", ["500m", "64Mi", "1e3", ".5", "2", 2, 0.5, "64MB", "lots", "-1", -1, "", "1 Gi", True]
+)
+def test_the_printed_schema_takes_the_same_amounts(amount: object) -> None:
+    """A quantity that an editor or Helm takes is one that `check` takes, and the other way round."""
+    document = yaml.safe_load(GOOD)
+    document["worker"]["resources"] = {"limits": {"memory": amount}}
+    errors = [*jsonschema.Draft202012Validator(json_schema()).iter_errors(document)]
+
+    try:
+        parse(yaml.safe_dump(document))
+    except SettingsError:
+        assert len(errors) == 1
+    else:
+        assert errors == []
 
 
 def test_the_queue_is_called_after_its_folder(tmp_path: Path) -> None:
@@ -288,8 +418,8 @@ def test_a_chain_of_stages_is_read() -> None:
             "      volumes: [photos]\n",
             "",
             (
-                "f:8: worker.stages[0].item.photo: ${PHOTOS_PATH} is neither ${item.…}, ${name}, ${work} nor the "
-                "folder of a volume in its own volumes; write $${PHOTOS_PATH} for the text itself"
+                "f:8: worker.stages[0].item.photo: ${PHOTOS_PATH} is the folder of the volume photos: "
+                "add photos to worker.stages[0].volumes"
             ),
         ),
         (
@@ -297,7 +427,7 @@ def test_a_chain_of_stages_is_read() -> None:
             "${itm.n}",
             (
                 "f:9: worker.stages[0].item.deep[0].n: ${itm.n} is neither ${item.…}, ${name}, ${work} nor the "
-                "folder of a volume in its own volumes; write $${itm.n} for the text itself"
+                "folder of a volume in worker.stages[0].volumes; write $${itm.n} for the text itself"
             ),
         ),
         ("volumes: [photos]\n      item", "volumes: [photo]\n      item", None),

@@ -19,6 +19,7 @@ from longshore_kit.errors import ItemNotFound, SourceUnavailable
 from longshore_kit.globs import Selection
 
 # RFC 3339 has four digits for a year; file systems reach further (292 billion years on btrfs).
+_SAY_WHERE: Final = "say where it is: in a queue file by the first of source.volumes, else by MEDIA_PATH"
 _FIRST_SECOND: Final = int(datetime(1, 1, 1, tzinfo=UTC).timestamp())
 _LAST_SECOND: Final = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 
@@ -101,10 +102,10 @@ class NfsSource:
             status = os.stat(self._root)  # noqa: PTH116 - pathlib has no bytes
         except OSError as exc:
             raise SourceUnavailable(
-                f"{self._shown} could not be looked at ({exc.strerror}): mount it, or correct MEDIA_PATH"
+                f"{self._shown} could not be looked at ({exc.strerror}): mount or create it, or {_SAY_WHERE}"
             ) from exc
         if not stat.S_ISDIR(status.st_mode):
-            raise SourceUnavailable(f"{self._shown} is no folder: correct MEDIA_PATH")
+            raise SourceUnavailable(f"{self._shown} is no folder: {_SAY_WHERE}")
         if self._marker_file is not None:
             self._check_marker(self._marker_file)
         return status.st_dev, status.st_ino

@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import model_validator
 
 from longshore_kit.ambassador import AmbassadorSettings
+from longshore_kit.buckets import Bucket
 from longshore_kit.globs import Globs
 from longshore_kit.keys import KeyTemplate
 from longshore_kit.s3 import S3Settings
@@ -14,7 +15,7 @@ from longshore_kit.settings import Boolean, TextList, setting
 class S3SourceSettings(AmbassadorSettings, S3Settings):
     """Which objects are items, and how the store is reached."""
 
-    s3_bucket: str = setting("The bucket with the objects.", unit="name", min_length=3)
+    s3_bucket: Bucket = setting("The bucket with the objects.", unit="name")
     s3_prefix: TextList = setting(
         "Keys of items begin with it, or with one of several, which are listed side by side; empty: every key.",
         unit="text, or a JSON list of them",
@@ -35,7 +36,7 @@ class S3SourceSettings(AmbassadorSettings, S3Settings):
         unit="template",
         default="",
     )
-    s3_output_bucket: str = setting(
+    s3_output_bucket: Bucket = setting(
         "The bucket in which that other key is looked for; empty: the same one.", unit="name", default=""
     )
     s3_by_version: Boolean = setting(

@@ -8,6 +8,7 @@ from typing import Final
 
 import yaml
 
+from longshore_kit.buckets import bucket_and_prefix
 from longshore_kit.errors import SettingsError
 
 
@@ -24,7 +25,7 @@ class SourceKind(enum.StrEnum):
 
 ITEMS_AT: Final[Mapping[SourceKind, tuple[str, str]]] = {
     SourceKind.NFS: ("the folder with the files", "./items"),
-    SourceKind.S3: ("the bucket", "my-bucket"),
+    SourceKind.S3: ("the bucket, with a prefix if you like: videos/2026/", "my-bucket"),
     SourceKind.REDIS: ("the server, without a password", "redis://127.0.0.1:6379/0"),
     SourceKind.KAFKA: ("the cluster's address", "127.0.0.1:9092"),
     SourceKind.LIST: ("the file of items, or nothing to write them into this one", ""),
@@ -98,10 +99,12 @@ def _source(kind: SourceKind, at: str) -> list[str]:
                 "  settleSeconds: 30  # a file is an item when nobody has written to it for so long",
             ]
         case SourceKind.S3:
+            bucket, prefix = bucket_and_prefix(at)
             return [
                 "# existingSecret: s3-credentials  # its keys are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
                 "s3:",
-                f"  bucket: {_flow(at)}",
+                f"  bucket: {_flow(bucket)}",
+                f"  prefix: {_flow(prefix)}" if prefix else "  # prefix: videos/  # keys that begin with it",
                 '  include: "**"  # which keys',
                 "  # endpointUrl: https://minio.example:9000  # a store other than AWS",
             ]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from longshore_kit.programs import ADAPTER
+from longshore_kit.quantities import is_quantity, not_a_quantity
 
 CONTAINER: Final = "worker"
 """The name of the worker's container in its pod; in a chain each container is called as its stage."""
@@ -53,6 +54,7 @@ def problems(template: Mapping[str, Any]) -> list[str]:
         for entry in template.get("spec", {}).get("volumes", [])
         if str(entry["name"]).startswith("longshore-") and entry["name"] != ITEM_VOLUME
     ]
+    lines += _amount_problems(template)
     metadata = template.get("metadata", {})
     lines += [
         f"metadata.{group}.{key} can't be set here: longshore.dev/ is the manager's"
@@ -89,6 +91,19 @@ def _owned_in(entry: Mapping[str, Any], place: str, program: str) -> Iterator[st
             yield f"{place}.volumeMounts.{ITEM_VOLUME} can't be set here: the item's file lies there"
         elif path.startswith(f"{ITEM_FOLDER}/"):
             yield f"{place}.volumeMounts: nothing can be mounted over {ITEM_FOLDER}: the item's file lies there"
+
+
+def _amount_problems(template: Mapping[str, Any]) -> Iterator[str]:
+    """What no API server would take as a request or a limit."""
+    spec = template.get("spec", {})
+    holders = [(f"spec.{group}.{one['name']}", one) for group in _NAMED[:2] for one in spec.get(group, [])]
+    for place, holder in [("spec", spec), *holders]:
+        resources = holder.get("resources")
+        for kind in ("requests", "limits"):
+            amounts = resources.get(kind) if isinstance(resources, Mapping) else None
+            for name, amount in amounts.items() if isinstance(amounts, Mapping) else ():
+                if isinstance(amount, bool) or not is_quantity(str(amount)):
+                    yield f"{place}.resources.{kind}.{name}: {not_a_quantity(amount)}"
 
 
 def _shape_problems(template: Mapping[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from longshore import podtemplate
@@ -22,7 +22,16 @@ from longshore.sources import Source, list_volume
 from longshore_kit import documents
 from longshore_kit.documents import Misfit, nearest
 from longshore_kit.errors import SettingsError
-from longshore_kit.programs import HostPath, Model, Program, Stage, chain_misfits, program_misfits, volume_variable
+from longshore_kit.programs import (
+    HostPath,
+    Model,
+    Program,
+    Stage,
+    chain_misfits,
+    program_misfits,
+    unlisted_volume,
+    volume_variable,
+)
 
 _VOLUME_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?")
 
@@ -46,6 +55,8 @@ class Volume(Model):
 
     Exactly one of hostPath, nfs and persistentVolumeClaim.
     """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"hostPath": {"path": "./in"}}]})
 
     host_path: HostPath | None = None
     nfs: Nfs | None = None
@@ -153,7 +164,8 @@ class QueueName(Model):
     order: Order = Field(default="listed", description="Which of the items that wait comes next.")
     group_by: str = Field(
         default="",
-        description="A regular expression on names: what its first group matches is a group, and groups take turns.",
+        description="A regular expression on names: items whose names have the same text in its first group, or in all "
+        "of it where it has none, belong together, and such groups take turns.",
     )
     name: str = Field(default="", description="A DNS label; default: the Helm release's name, or the folder's.")
 
@@ -180,7 +192,7 @@ class QueueFile(Model):
     """A queue: where its items come from, what works on them, and within which limits."""
 
     queue: QueueName = QueueName()
-    volumes: dict[str, Volume] = Field(default={})
+    volumes: dict[str, Volume] = Field(default={}, examples=[{"media": {"hostPath": {"path": "./in"}}}])
     source: Source
     worker: Worker
     scaling: Scaling = Scaling()
@@ -205,7 +217,7 @@ def misfits(spec: QueueFile) -> Iterator[Misfit]:
     for index, name in enumerate(spec.source.volumes):
         if name not in spec.volumes:
             yield Misfit(("source", "volumes", index), f"there is no volume {name!r}{nearest(name, spec.volumes)}")
-    yield from _list_misfits(spec.source)
+    yield from _list_misfits(spec)
     worker = spec.worker
     if worker.stages:
         yield from chain_misfits(worker.stages, ("worker", "stages"), spec.volumes)
@@ -216,11 +228,16 @@ def misfits(spec: QueueFile) -> Iterator[Misfit]:
         yield Misfit(("worker", "podTemplate"), problem)
 
 
-def _list_misfits(source: Source) -> Iterator[Misfit]:
-    variable = list_volume(source.list.file) if source.list else ""
-    seen = {volume_variable(name): "" for name in source.volumes}
-    if variable and variable not in seen:
-        words = f"${{{variable}}} is the folder of no volume in source.volumes{nearest(variable, seen)}"
+def _list_misfits(spec: QueueFile) -> Iterator[Misfit]:
+    listed = spec.source.volumes
+    variable = list_volume(spec.source.list.file) if spec.source.list else ""
+    if not variable or variable in map(volume_variable, listed):
+        return
+    words = unlisted_volume(variable, listed, spec.volumes, ("source", "volumes"))
+    if words is None:
+        near = nearest(variable, [volume_variable(name) for name in spec.volumes])
+        words = f"${{{variable}}} is the folder of no volume in source.volumes{near}"
+    if words:
         yield Misfit(("source", "list", "file"), words)
 
 
@@ -263,7 +280,7 @@ def parse(text: str, where: str = "queue file") -> QueueFile:
     Raises:
         SettingsError: as `load`.
     """
-    return documents.parse(text, QueueFile, misfits, where=where, needs="a queue needs the keys source and worker")
+    return documents.parse(text, QueueFile, misfits, where=where, what="queue")
 
 
 def json_schema() -> dict[str, Any]:

@@ -46,7 +46,7 @@ class ManagerSettings(StatusSettings):
     )
     source_url: str = setting(
         "Where the ambassador answers: in the same pod, on loopback.",
-        unit="URL",
+        unit="http:// URL",
         default="http://127.0.0.1:8080",
         pattern="^http://",
     )

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from longshore_kit.buckets import Bucket
 from longshore_kit.programs import Model, Scalar, upper_snake, variable_text, volume_variable
 
 Texts: TypeAlias = str | tuple[str, ...]
@@ -21,7 +22,24 @@ Texts: TypeAlias = str | tuple[str, ...]
 LIST_FOLDER: Final = "/etc/longshore-list"
 """Where a cluster shows the ConfigMap of `source.list`."""
 _VOLUME_FOLDER: Final = re.compile(r"^\$\{([A-Z0-9_]+_PATH)\}(?=/)")
+_HTTP_URL: Final = r"^(http://.*)?$"
+_REDIS_URL: Final = r"^rediss?(\+(sentinel|cluster))?://"
+_REDIS_WORDS: Final = (
+    "a URL such as redis://redis:6379/0, which begins with redis:// or rediss://, or with redis+sentinel:// or "
+    "redis+cluster://"
+)
 _SECRET_CONFIG: Final = re.compile(r"(?i)password|secret|\.pem$|jaas|oauthbearer\.config")
+
+
+def _matching(pattern: str, expected: str) -> Any:  # noqa: ANN401 - as pydantic's validators
+    """A check of a text: what a schema says by a pattern is told in words."""
+
+    def check(text: str) -> str:
+        if re.match(pattern, text) is None:
+            raise ValueError(f"expected {expected}")
+        return text
+
+    return AfterValidator(check)
 
 
 def _without_password(url: str) -> str:
@@ -48,14 +66,14 @@ class NfsSource(Model):
 class S3Source(Model):
     """Objects in a bucket: the settings of ambassador-s3."""
 
-    bucket: str = Field(min_length=3, description="The bucket.")
+    bucket: Bucket = Field(min_length=1, description="The bucket.")
     prefix: Texts = Field(default=(), description="Keys begin with it, or with one of several; default: every key.")
     include: Texts = Field(default="**", description="Which keys are items, below their prefix; one glob or several.")
     exclude: Texts = Field(default=(), description="Which of them are not.")
     unless_exists: str = Field(
         default="", description="Leave out a key while this one exists: thumbs/{path}/index.json of videos/a.mp4."
     )
-    output_bucket: str = Field(default="", description="Where unlessExists is looked for; default: the same bucket.")
+    output_bucket: Bucket = Field(default="", description="Where unlessExists is looked for; default: the same bucket.")
     by_version: bool = Field(default=False, description="Whether an object that has changed is a new item.")
     poll_seconds: float = Field(default=10, ge=0, le=50, description="How often the bucket is listed at most.")
     endpoint_url: str = Field(default="", description="Where a store other than AWS answers.")
@@ -75,8 +93,8 @@ class S3Source(Model):
 class RedisSource(Model):
     """Items in Redis or what speaks like it: the settings of ambassador-redis."""
 
-    url: Annotated[str, AfterValidator(_without_password)] = Field(
-        pattern=r"^rediss?(\+(sentinel|cluster))?://",
+    url: Annotated[str, _matching(_REDIS_URL, _REDIS_WORDS), AfterValidator(_without_password)] = Field(
+        json_schema_extra={"pattern": _REDIS_URL},
         description="The server, without a password: redis://redis:6379/0.",
     )
     kind: Literal["hash", "stream", "list", "set", "zset", "keys"] = Field(
@@ -152,7 +170,11 @@ class ListSource(Model):
 class CustomSource(Model):
     """An ambassador of your own: one that already runs at a URL, or an image or a command that is started."""
 
-    url: str = Field(default="", pattern=r"^(http://.*)?$", description="Where it answers; `/api/v1/items` is added.")
+    url: Annotated[str, _matching(_HTTP_URL, "a URL such as http://127.0.0.1:8080")] = Field(
+        default="",
+        json_schema_extra={"pattern": _HTTP_URL},
+        description="Where it answers; `/api/v1/items` is added.",
+    )
     image: str = Field(default="", description="In a cluster: its image. It listens on LISTEN_PORT of loopback.")
     command: tuple[str, ...] = Field(default=(), description="Instead of its entry point; on a laptop the program.")
     args: tuple[str, ...] = Field(default=(), description="Its arguments.")

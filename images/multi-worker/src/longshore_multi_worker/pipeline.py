@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 from longshore_kit import documents
 from longshore_kit.documents import Misfit
 from longshore_kit.programs import HostPath, Model, Stage, chain_misfits
-from longshore_kit.quantities import is_quantity
 
 _VOLUME_NAME: Final = re.compile(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?")
 _LIMITS: Final = frozenset({"cpu", "memory"})
@@ -46,7 +45,7 @@ def parse(text: str, where: str) -> Pipeline:
     Raises:
         SettingsError: it is wrong; a line for each thing that is, with its place.
     """
-    return documents.parse(text, Pipeline, misfits, where=where, needs="a pipeline needs the key stages")
+    return documents.parse(text, Pipeline, misfits, where=where, what="pipeline")
 
 
 def misfits(pipeline: Pipeline) -> Iterator[Misfit]:
@@ -61,9 +60,7 @@ def misfits(pipeline: Pipeline) -> Iterator[Misfit]:
     for index, stage in enumerate(pipeline.stages):
         if not stage.image:
             yield Misfit(("stages", index), "set image: on a Docker host every stage runs in one")
-        for resource, amount in stage.resources.get("limits", {}).items():
-            place = ("stages", index, "resources", "limits", resource)
+        for resource in stage.resources.get("limits", {}):
             if resource not in _LIMITS:
+                place = ("stages", index, "resources", "limits", resource)
                 yield Misfit(place, "Docker limits cpu and memory only: leave it out here")
-            elif not is_quantity(str(amount)):
-                yield Misfit(place, f"{amount!r} is no quantity, such as 500m, 2, 512Mi")

@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, WithJsonSchema, field_validator
 from pydantic.alias_generators import to_camel
 
 from longshore_kit import contract
-from longshore_kit.documents import Misfit, nearest
+from longshore_kit.documents import Misfit, key_of, near, nearest
+from longshore_kit.quantities import PATTERN, is_quantity, not_a_quantity
 from longshore_kit.references import texts_in, unknown_references
 
 Scalar: TypeAlias = str | bool | int | float
@@ -49,13 +50,29 @@ class HostPath(Model):
     )
 
 
+def _amount(value: Scalar) -> Scalar:
+    if isinstance(value, bool) or not is_quantity(variable_text(value)):
+        raise ValueError(not_a_quantity(variable_text(value)))
+    return value
+
+
+Amount: TypeAlias = Annotated[
+    Scalar,
+    AfterValidator(_amount),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": PATTERN}, {"type": "number", "minimum": 0}]}),
+]
+"""How much of a resource: a quantity of Kubernetes."""
+
+
 class Program(Model):
     """What one container runs: any image, or on a laptop any command."""
 
     image: str = Field(default="", description="A shipped image by its short name (worker-ffmpeg), or any other.")
     command: tuple[str, ...] = Field(default=(), description="Instead of the image's entry point; may hold ${…}.")
     args: tuple[str, ...] = Field(default=(), description="Its arguments; may hold ${…}.")
-    env: dict[str, Scalar] = Field(default={}, description="Its variables; values may hold ${…}.")
+    env: dict[str, Scalar] = Field(
+        default={}, description="Its variables; values may hold ${…}.", examples=[{"NAME": "value"}]
+    )
     script: str = Field(
         default="", description="For worker-script: the script itself, which gets the item as files and variables."
     )
@@ -63,7 +80,9 @@ class Program(Model):
         default="", description="A Secret whose keys become variables; on a laptop they are those of `longshore run`."
     )
     volumes: tuple[str, ...] = Field(default=(), description="The volumes that it sees.")
-    resources: dict[str, dict[str, Scalar]] = Field(default={}, description="Kubernetes requests and limits.")
+    resources: dict[Literal["requests", "limits"], dict[str, Amount]] = Field(
+        default={}, description="Kubernetes requests and limits.", examples=[{"requests": {"cpu": "500m"}}]
+    )
 
     @field_validator("env")
     @classmethod
@@ -120,11 +139,10 @@ def program_misfits(
     for index, name in enumerate(program.volumes):
         if name not in volumes:
             yield Misfit((*place, "volumes", index), f"there is no volume {name!r}{nearest(name, volumes)}")
-    folders = {volume_variable(name): "" for name in program.volumes} | ({WORK: ""} if in_chain else {})
     for within, text in program.texts():
         if "\0" in text:
             yield Misfit((*place, *within), "has a NUL in it, which no argument or variable can hold")
-        yield from _reference_misfits((*place, *within), text, folders, place)
+        yield from _reference_misfits((*place, *within), text, program, place, volumes, in_chain=in_chain)
 
 
 def chain_misfits(
@@ -141,9 +159,8 @@ def chain_misfits(
         if problem := stage.problem():
             yield Misfit(here, problem)
         yield from program_misfits(stage, here, volumes, in_chain=True)
-        folders = {volume_variable(name): "" for name in stage.volumes} | {WORK: ""}
         for within, text in texts_in(stage.item or {}):
-            yield from _reference_misfits((*here, "item", *within), text, folders, here)
+            yield from _reference_misfits((*here, "item", *within), text, stage, here, volumes, in_chain=True)
 
 
 def volume_variable(name: str) -> str:
@@ -165,15 +182,40 @@ def upper_snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|-", "_", name).upper()
 
 
+def unlisted_volume(
+    variable: str, listed: Sequence[str], volumes: Mapping[str, object], place: tuple[str | int, ...]
+) -> str | None:
+    """
+    What to do about a reference to a volume that the list at `place` has not; None: there is no such volume at all.
+
+    Empty where the list has its name misspelt: then that is the mistake, and is told there.
+    """
+    name = next((name for name in volumes if volume_variable(name) == variable), None)
+    if name is None:
+        return None
+    if any(near(one, volumes) == name for one in listed if one not in volumes):
+        return ""
+    return f"${{{variable}}} is the folder of the volume {name}: add {name} to {key_of(place)}"
+
+
 def _reference_misfits(
-    at: tuple[str | int, ...], text: str, folders: Mapping[str, str], program: Sequence[str | int]
+    at: tuple[str | int, ...],
+    text: str,
+    program: Program,
+    place: tuple[str | int, ...],
+    volumes: Mapping[str, object],
+    *,
+    in_chain: bool,
 ) -> Iterator[Misfit]:
-    where = ".".join(map(str, program)) if len(program) == 1 else "its own"
-    for path in unknown_references(text, folders):
-        also = f", ${{{WORK}}}" if WORK in folders else ""
-        yield Misfit(
-            at,
-            f"${{{path}}} is neither ${{item.…}}, ${{name}}{also} nor the folder of a volume in "
-            f"{where}{'.' if len(program) == 1 else ' '}volumes{nearest(path, folders)}; "
-            f"write $${{{path}}} for the text itself",
-        )
+    place = (*place, "volumes")
+    work = [WORK] if in_chain else []
+    for path in unknown_references(text, dict.fromkeys([*map(volume_variable, program.volumes), *work], "")):
+        words = unlisted_volume(path, program.volumes, volumes, place)
+        if words is None:
+            also = f", ${{{WORK}}}" if in_chain else ""
+            words = (
+                f"${{{path}}} is neither ${{item.…}}, ${{name}}{also} nor the folder of a volume in {key_of(place)}"
+                f"{nearest(path, [*map(volume_variable, volumes), *work])}; write $${{{path}}} for the text itself"
+            )
+        if words:
+            yield Misfit(at, words)

@@ -72,7 +72,7 @@ class S3Settings(Settings):
 
     s3_endpoint_url: str = setting(
         "Where a store other than AWS answers; empty: AWS itself.",
-        unit="http:// or https:// URL",
+        unit="http:// or https:// URL without user and path",
         default="",
         is_shown=False,
         pattern=r"^(https?://[^\s/@]+/?)?$",

@@ -160,11 +160,13 @@ def _problem(cls: type[Settings], error: Any, given: Mapping[str, str]) -> str: 
     field = cls.model_fields[name]
     if error["type"] == "missing":
         return f"{name.upper()} is not set: expected {_unit(field)}. {field.description}"
-    reason = str(error["msg"]).removeprefix("Value error, ")
+    # A pattern says nothing to people: the unit has it in words.
+    is_pattern = error["type"] == "string_pattern_mismatch"
+    reason = "" if is_pattern else f" ({str(error['msg']).removeprefix('Value error, ')})"
     extra = field.json_schema_extra
     if name in cls._secrets() or not (isinstance(extra, dict) and extra.get("shown", True)):
-        return f"{name.upper()}: expected {_unit(field)} ({reason})"
-    return f"{name.upper()}={given.get(name)!r}: expected {_unit(field)} ({reason})"
+        return f"{name.upper()}: expected {_unit(field)}{reason}"
+    return f"{name.upper()}={given.get(name)!r}: expected {_unit(field)}{reason}"
 
 
 def _unit(field: FieldInfo) -> str:

@@ -1,6 +1,5 @@
 """Commands that look at a queue: ls, dead, explain, logs, manifest, schema. They change nothing."""
 
-import difflib
 import enum
 import json
 import sys
@@ -14,7 +13,7 @@ from longshore.cli.choice import Choice, NewerOption, OlderOption, ReasonOption,
 from longshore.cli.common import Exit, complain, misuse, told_to_people
 from longshore.cli.follow import follow
 from longshore.cli.place import FileWord, ItemWord, Place, Where, placed
-from longshore.cli.seen import held_back, records_of, survey_of, survey_with
+from longshore.cli.seen import held_back, records_of, survey_of, survey_with, unknown_item
 from longshore.cli.table import print_table, rows_of, write
 from longshore.explain import Line, explain_job, explain_record, explain_waiting, safe
 from longshore.manager import Survey, judged
@@ -24,7 +23,7 @@ from longshore.queuefile import json_schema
 from longshore.source import Items
 from longshore.state import State
 from longshore_kit.documents import nearest
-from longshore_kit.errors import ItemNotFound, SourceUnavailable
+from longshore_kit.errors import SourceUnavailable
 from longshore_kit.logs import configure
 from longshore_kit.programs import ADAPTER
 
@@ -260,13 +259,7 @@ def _explain_waiting(place: Place, item: str, source: Items) -> tuple[str, str]:
     names = survey.items.names if survey.items else ()
     if item in names and survey.items:
         return explain_waiting(item, _line(place, item, survey, source)), ""
-    near = difflib.get_close_matches(item, list(dict.fromkeys([*names, *survey.jobs, *survey.records.named])), n=3)
-    hint = f"; did you mean {' or '.join(safe(name) for name in near)}?" if near else ""
-    try:
-        source.get_item(item)
-    except (ItemNotFound, SourceUnavailable) as exc:
-        return "", f"{safe(str(exc))}{hint}"
-    return "", f"{safe(item)} is not listed yet: it may still be settling{hint}"
+    return "", unknown_item(item, survey, source)
 
 
 def _line(place: Place, item: str, survey: Survey, source: Items) -> Line:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated, Final, TypeAlias
 
@@ -11,6 +12,7 @@ from longshore.again import take_up
 from longshore.cli.choice import is_about
 from longshore.cli.common import Exit, complain, misuse, told_to_people
 from longshore.cli.place import FileWord, ItemWords, Place, Where, placed
+from longshore.cli.seen import survey_with, unknown_item
 from longshore.cli.table import write
 from longshore.explain import last_line, reason_of, safe
 from longshore.records import Key, Records
@@ -127,8 +129,7 @@ def _again(where: Where, file: str | None, wish: _Wish, *, dry_run: bool, yes: b
     with told_to_people():
         place, named = where.open(file, wish.names)
         wish = replace(wish, names=tuple(named))
-        if [bool(named), wish.every, bool(wish.reason)].count(True) != 1:
-            misuse(f"name the items that should be {words.again}, or give {words.instead}")
+        _expect_one_way(wish, words)
         with place:
             if why := place.keeps_no_record():
                 complain(why)
@@ -144,15 +145,40 @@ def _again(where: Where, file: str | None, wish: _Wish, *, dry_run: bool, yes: b
             if not dry_run:
                 take_up(place.engine, place.ledger(), chosen.jobs, chosen.records, chosen.keys)
             idle = "" if dry_run else place.no_manager()
+            missed = _missed(place, chosen, words)
     for line in _told(wish, chosen, f"{'would' if dry_run else 'will'} be {words.again}"):
         write(line)
     for item in sorted(chosen.gone):
         complain(f"{safe(item)} is not in its source any more, so nothing would try it again: it stays as it is")
-    for item in chosen.missed:
-        complain(f"{safe(item)} {words.is_not}: {place.command('explain', item)}")
+    for line in missed:
+        complain(line)
     if chosen.keys and idle:
         write(idle)
     raise typer.Exit(Exit.SOME_FAILED if chosen.missed or chosen.gone else Exit.OK)
+
+
+def _expect_one_way(wish: _Wish, words: _Words) -> None:
+    """Refuse what says in two ways, or in none, which items are meant."""
+    ways = {"names": bool(wish.names), "--all": wish.every, "--reason": bool(wish.reason)}
+    match [way for way, is_given in ways.items() if is_given]:
+        case []:
+            misuse(f"name the items that should be {words.again}, or give {words.instead}")
+        case [*first, last] if first:
+            given = f"{', '.join(first)} and {last}"
+            misuse(f"{given} were given: only one of them can say which items should be {words.again}")
+
+
+def _missed(place: Place, chosen: _Chosen, words: _Words) -> list[str]:
+    """A line for each item that was named and is in another state, or is none at all."""
+    known = {item for item in chosen.missed if item in chosen.jobs or chosen.records.get(item)}
+    lines = {item: f"{safe(item)} {words.is_not}: {place.command('explain', item)}" for item in chosen.missed}
+    if unknown := [item for item in chosen.missed if item not in known]:
+        # Where the source can't be asked, an item may well wait: then it has not failed, and that is what is known.
+        with suppress(SourceError, EngineError, SettingsError), place.source() as source:
+            survey = survey_with(place, source)
+            listed = set(survey.items.names if survey.items else ())
+            lines |= {item: unknown_item(item, survey, source) for item in unknown if item not in listed}
+    return list(lines.values())
 
 
 def _ask(count: int, words: _Words) -> None:

@@ -3,12 +3,14 @@
 Decides nothing and shows nothing: `status`, `ls`, `explain` and `logs` do.
 """
 
+import difflib
 import time
 from dataclasses import replace
 
 from longshore import holding
 from longshore.cli.common import complain
 from longshore.cli.place import Place
+from longshore.explain import safe
 from longshore.ledger import LedgerUnavailable
 from longshore.manager import Survey, limits_of
 from longshore.order import line_of, turns_taken
@@ -17,7 +19,7 @@ from longshore.records import Records
 from longshore.source import Items
 from longshore.state import Jobs
 from longshore_kit.contract import ItemList
-from longshore_kit.errors import EngineError, SettingsError, SourceUnavailable
+from longshore_kit.errors import EngineError, ItemNotFound, SettingsError, SourceUnavailable
 
 
 def survey_of(place: Place) -> Survey:
@@ -50,6 +52,18 @@ def _survey(place: Place, items: ItemList | None, jobs: Jobs) -> Survey:
     started = ((job.item, job.created) for job in jobs.values())
     # When an item came that has no Job, only the manager knows that saw it come.
     return replace(survey, line=line_of(items.names, turns, {}), last_started=turns_taken(started, turns))
+
+
+def unknown_item(item: str, survey: Survey, source: Items) -> str:
+    """What to say of an item that is neither listed nor at work nor recorded: why, and which were perhaps meant."""
+    names = survey.items.names if survey.items else ()
+    near = difflib.get_close_matches(item, list(dict.fromkeys([*names, *survey.jobs, *survey.records.named])), n=3)
+    hint = f"; did you mean {' or '.join(safe(name) for name in near)}?" if near else ""
+    try:
+        source.get_item(item)
+    except (ItemNotFound, SourceUnavailable) as exc:
+        return f"{safe(str(exc))}{hint}"
+    return f"{safe(item)} is not listed yet: it may still be settling{hint}"
 
 
 def records_of(place: Place) -> Records:
