@@ -3,13 +3,15 @@
 import os
 import re
 from pathlib import Path
+from threading import Event
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
 from longshore.control import Mode
-from longshore.state import State
+from longshore.state import Job, State
+from longshore_kit.errors import EngineUnavailable
 from support import boards
 from support.boards import HOSTILE, NOW, job, survey
 
@@ -271,6 +273,78 @@ def test_manager_that_ends_is_told_and_one_that_comes_back_is_shown(page: Page) 
     with boards.shown(boards.mixed(), port=port):
         expect(page.locator("#notices")).to_be_empty(timeout=20_000)
         expect(page.locator("#mode")).to_have_text("running")
+
+
+def polled(page: Page, times: int = 2) -> None:
+    """The page has asked anew so often, and was answered."""
+    for _ in range(times):
+        with page.expect_response(lambda reply: reply.url.endswith("/api/status"), timeout=30_000):
+            pass
+
+
+def test_slow_log_holds_up_nothing_else(page: Page) -> None:
+    """The page goes on asking for the rest, and does not ask for that log again before it was answered."""
+    goes_on, asked = Event(), list[str]()
+    page.on("request", lambda request: asked.append(request.url) if "/api/items/half" in request.url else None)
+
+    def slow(_: Job) -> str:
+        assert goes_on.wait(60)
+        return "at last"
+
+    with boards.shown(boards.mixed(), log=slow) as shown:
+        opened(page, shown.url)
+        page.locator("#failed").get_by_role("button", name="half.mp4").click()
+        polled(page)
+        shown.board.note(survey(*boards.mixed().jobs.values(), job("newly.mp4", State.FAILED, since=NOW)))
+        expect(page.locator("#failed .open").first).to_have_text("newly.mp4", timeout=8000)
+        in_vain = len(asked)
+        goes_on.set()
+
+        expect(page.locator("#failed pre")).to_have_text("at last", timeout=8000)
+        assert (in_vain, page.locator("#notices").inner_text()) == (1, "")
+
+
+def test_log_that_can_not_be_read_again_stays_as_it_was(page: Page) -> None:
+    """With why there is none newer."""
+    fails = Event()
+
+    def once(_: Job) -> str:
+        if fails.is_set():
+            raise EngineUnavailable("no answer")
+        return "frame=1"
+
+    with boards.shown(boards.mixed(), log=once) as shown:
+        opened(page, shown.url)
+        page.locator("#failed").get_by_role("button", name="half.mp4").click()
+        expect(page.locator("#failed pre")).to_have_text("frame=1")
+        fails.set()
+
+        expect(page.locator("#failed .more .none")).to_have_text(
+            "The log can't be read just now: no answer", timeout=8000
+        )
+        expect(page.locator("#failed pre")).to_have_text("frame=1")
+
+
+def test_manager_that_takes_a_question_and_never_answers_is_told(page: Page) -> None:
+    """A question is given up after a time; here the test says when that has passed."""
+    page.add_init_script("""
+        window.questions = [];
+        AbortSignal.timeout = () => {
+            const one = new AbortController();
+            window.questions.push(one);
+            return one.signal;
+        };
+    """)
+    with boards.shown(boards.mixed()) as shown:
+        opened(page, shown.url)
+        with page.expect_request("**/api/status"):
+            page.route("**/api/status", lambda _: None)
+
+        page.evaluate("window.questions.forEach((one) => one.abort())")
+
+        expect(page.locator("#notices")).to_contain_text("The manager has not answered since")
+        page.unroute("**/api/status")
+        expect(page.locator("#notices")).to_be_empty(timeout=20_000)
 
 
 def test_fresh_manager_says_that_it_asks(page: Page) -> None:

@@ -5,6 +5,8 @@
 
 const EVERY_MS = 2000;
 const EVERY_MS_MOST = 30000;
+const ANSWER_MS = 10000;
+const LOGS_AT_ONCE = 2; // a browser has six connections to one server, and the server reads four logs at a time
 const TYPING_MS = 200;
 const STATES = ["waiting", "starting", "running", "done", "failed"];
 const NUMBER = new Intl.NumberFormat("en");
@@ -17,10 +19,12 @@ let lostSince = null;
 
 // --- asking
 
+class Refused extends Error {}
+
 async function ask(path) {
-  const reply = await fetch(path, { headers: { Accept: "application/json" }, credentials: "omit" });
+  const reply = await fetch(path, { headers: { Accept: "application/json" }, credentials: "omit", signal: AbortSignal.timeout(ANSWER_MS) });
   const body = await reply.json();
-  if (!reply.ok) throw new Error(body.message);
+  if (!reply.ok) throw new Refused(body.message);
   return body;
 }
 
@@ -32,13 +36,14 @@ async function act(path, body) {
       headers: { "Content-Type": "application/json", Authorization: `Bearer ${byId("token").value}` },
       credentials: "omit",
       body: JSON.stringify(body),
+      signal: AbortSignal.timeout(ANSWER_MS),
     });
     const said = await reply.json();
     const words = reply.ok ? outcome(said) : said.message;
     byId("acted").textContent = reply.status === 401 ? "That is not the token: type it above." : words;
     if (reply.status === 401) byId("token").focus();
   } catch {
-    byId("acted").textContent = "The manager does not answer; nothing was changed, as far as is known.";
+    byId("acted").textContent = "The manager does not answer; whether anything was changed is not known.";
   }
   refresh();
 }
@@ -62,7 +67,7 @@ async function refresh() {
     if (mine !== asking) return; // something newer was asked for meanwhile
     [status, lostSince, pause] = [now, null, EVERY_MS];
     show(now, rows);
-    await Promise.all([...document.querySelectorAll(".more")].map((row) => row.reload()));
+    for (const row of document.querySelectorAll(".more")) row.reload();
   } catch {
     if (mine !== asking) return;
     lostSince ??= Date.now();
@@ -70,6 +75,27 @@ async function refresh() {
     showNotices();
   }
   if (!document.hidden) due = setTimeout(refresh, pause);
+}
+
+// Opened items wait for each other and for nobody else; each is asked for once at a time.
+const toLoad = new Set();
+const loading = new Set();
+
+function load(row) {
+  if (!loading.has(row)) toLoad.add(row);
+  loadNext();
+}
+
+function loadNext() {
+  for (const row of toLoad) {
+    if (loading.size >= LOGS_AT_ONCE) return;
+    toLoad.delete(row);
+    loading.add(row);
+    row.load().finally(() => {
+      loading.delete(row);
+      loadNext();
+    });
+  }
 }
 
 // --- words
@@ -325,6 +351,7 @@ class Row {
   #open;
   #cells;
   #more = null;
+  #detail = null;
 
   constructor(item) {
     this.item = item;
@@ -359,43 +386,46 @@ class Row {
       const id = `more-${(rowsMade += 1)}`;
       const box = make("td", { colspan: "5", role: "cell", id }, make("p", {}, "…"));
       this.#more = make("tr", { class: "more", role: "row" }, box);
-      this.#more.reload = () => this.#load();
+      this.#more.reload = () => load(this);
       this.#open.setAttribute("aria-controls", id);
       this.#head.after(this.#more);
-      this.#load();
+      load(this);
     }
     this.#open.setAttribute("aria-expanded", String(this.#more !== null));
   }
 
-  async #load() {
-    const more = this.#more;
+  async load() {
+    if (!this.#more) return;
     let detail;
     try {
       detail = await ask(`/api/items/${encodeURIComponent(this.item.name)}`);
     } catch (error) {
-      detail = { row: this.item, sentence: error.message, log: [], log_error: "" };
+      detail = error instanceof Refused
+        ? { row: this.item, sentence: error.message, log: [], log_error: "" }
+        : { ...(this.#detail ?? { row: this.item, sentence: "", log: [] }), log_error: "the manager has not answered; asking again" };
     }
-    const box = more?.firstChild;
+    // What was read before is of more use than nothing.
+    if (detail.log_error && this.#detail?.row.job === detail.row.job) detail.log = this.#detail.log;
+    this.#detail = detail;
+    if (this.#more) this.#tell(this.#more.firstChild, detail);
+  }
+
+  #tell(box, detail) {
     const key = JSON.stringify([detail.sentence, detail.log, detail.log_error, status?.actions]);
-    if (!box || box.dataset.shown === key) return;
+    if (box.dataset.shown === key) return;
     box.dataset.shown = key;
-    const log = detail.log.length ? detail.log.join("\n") : "";
-    const words = log || (detail.log_error ? `The log can't be read just now: ${detail.log_error}` : "");
-    const retry = [...box.querySelectorAll("button")][0] ?? this.#retry();
+    const retry = box.querySelector("button") ?? this.#retry();
     retry.hidden = !(detail.row.state === "failed" && status?.actions.includes("retry"));
-    const before = box.querySelector("pre");
+    const hasWorked = detail.row.state === "failed" || detail.row.state === "running";
+    let words = hasWorked && !detail.log.length ? "It has written no log, or none is kept." : "";
+    if (detail.log_error) words = `The log can't be read just now: ${detail.log_error}`;
+    const log = box.querySelector("pre") ?? make("pre", { tabindex: "0", role: "region", "aria-label": `Last lines of the log of ${detail.row.label}` });
     // Who reads further up stays there; else the end is what one looks for.
-    const scrolled = before && before.scrollTop + before.clientHeight < before.scrollHeight - 5 ? before.scrollTop : Infinity;
-    const shown = [make("p", {}, detail.sentence)];
-    if (log) shown.push(make("pre", { tabindex: "0", role: "region", "aria-label": `Last lines of the log of ${detail.row.label}` }, log));
-    else if (words) shown.push(make("p", { class: "none" }, words));
-    else if (detail.row.state === "failed" || detail.row.state === "running") shown.push(make("p", { class: "none" }, "It has written no log, or none is kept."));
-    // The button stays the same one, in its place: it may have the focus.
-    for (const child of [...box.children]) if (child !== retry) child.remove();
-    if (!retry.isConnected) box.append(retry);
-    for (const child of shown) box.insertBefore(child, retry);
-    const after = box.querySelector("pre");
-    if (after) after.scrollTop = Math.min(scrolled, after.scrollHeight);
+    const scrolled = log.isConnected && log.scrollTop + log.clientHeight < log.scrollHeight - 5 ? log.scrollTop : Infinity;
+    write(log, detail.log.join("\n"));
+    const parts = [make("p", {}, detail.sentence), log, make("p", { class: "none" }, words), retry];
+    arrange(box, parts.filter((part) => part === retry || part.textContent));
+    log.scrollTop = Math.min(scrolled, log.scrollHeight);
   }
 
   #retry() {
