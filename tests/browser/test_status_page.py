@@ -127,7 +127,7 @@ def test_tile_leads_to_its_items_and_pages_are_turned(page: Page) -> None:
         opened(page, shown.url)
 
         page.get_by_role("button", name=re.compile("failed$")).first.click()
-        expect(page.locator("#found")).to_have_text("5,000 items")
+        expect(page.locator("#found")).to_have_text("5,000 failed items")
         page.get_by_role("button", name="Next").click()
 
         expect(page.locator("#page")).to_have_text("Page 2 of 100")
@@ -205,12 +205,87 @@ def test_page_is_told_to_screen_readers(page: Page) -> None:
         for name in ("Items that run, the longest first", "Items that failed, the latest first", "Items by name"):
             heads = page.get_by_role("table", name=name).get_by_role("columnheader")
             assert heads.all_inner_texts() == ["Item", "State", "For", "Pod or Job", "Why"]
-        assert page.get_by_role("search").count() == 1
-        assert page.get_by_role("main").count() == 1
-        for plot in page.get_by_role("img").all():
-            described = page.locator(f"#{plot.get_attribute('aria-describedby')}").inner_text()
-            assert described.startswith("In the last hour")
+            heads = page.get_by_role("table", name=name).get_by_role("rowheader")
+            assert heads.count() == page.get_by_role("table", name=name).locator("tbody tr").count() > 0
+        for name in ("Finished per minute", "How long they had waited"):
+            plot = page.get_by_role("img", name=name, exact=True)
+            expect(plot).to_have_accessible_description(re.compile("^In the last hour"))
+        assert [page.get_by_role(role).count() for role in ("img", "search", "main")] == [2, 1, 1]
         assert page.locator("[role=status][aria-live=polite]").count() == 3
+
+
+def test_only_what_a_person_asked_for_is_read_out(page: Page) -> None:
+    """What the queue does by itself changes numbers all the time; an answer to a search or a page turned is said."""
+    with boards.shown(boards.hostile()) as shown:
+        opened(page, shown.url)
+        page.evaluate("""() => {
+            window.heard = [];
+            const hear = (changes) => window.heard.push(...changes.map((change) => change.target.textContent));
+            for (const region of document.querySelectorAll("[aria-live]")) {
+                new MutationObserver(hear).observe(region, { childList: true, characterData: true, subtree: true });
+            }
+        }""")
+        for number in (5_001, 5_002):
+            shown.board.note(boards.hostile(number))
+            expect(page.locator("#found")).to_have_text(f"{number + 3:,} items", timeout=8000)
+        unasked = page.evaluate("window.heard")
+
+        page.get_by_label("Name contains").fill("batch/00")
+        expect(page.locator("#found")).to_have_text("1,000 items with “batch/00” in the name")
+        page.get_by_role("button", name="Next").click()
+        expect(page.locator("#page")).to_have_text("Page 2 of 20")
+        page.get_by_label("State", exact=True).select_option("running")
+        expect(page.locator("#found")).to_have_text("0 running items with “batch/00” in the name")
+        polled(page)
+
+        assert (unasked, page.evaluate("window.heard")) == (
+            [],
+            [
+                "1,000 items with “batch/00” in the name, page 1 of 20",
+                "1,000 items with “batch/00” in the name, page 2 of 20",
+                "0 running items with “batch/00” in the name, page 1 of 1",
+            ],
+        )
+
+
+def focused(page: Page) -> str:
+    """What the focus is on, by its words or else its heading's."""
+    return str(page.evaluate("(document.activeElement.querySelector('h2') ?? document.activeElement).textContent"))
+
+
+def test_focus_is_kept_where_pages_are_turned(page: Page) -> None:
+    """A button that can't be pressed any more hands it to its neighbour."""
+    with boards.shown(boards.hostile(60)) as shown:
+        opened(page, shown.url)
+        at = []
+        for name, words in (("Next", "Page 2 of 2"), ("Previous", "Page 1 of 2")):
+            page.get_by_role("button", name=name).focus()
+            page.keyboard.press("Enter")
+            expect(page.locator("#page")).to_have_text(words)
+            at.append(focused(page))
+        page.get_by_role("button", name="All 60").press("Enter")
+        expect(page.locator("#found")).to_have_text("60 failed items")
+
+        assert [*at, focused(page).strip()] == ["Previous", "Next", "Items"]
+
+
+def test_focus_is_kept_where_something_is_changed(page: Page) -> None:
+    """Pause becomes Resume and the other way round; of an item that is retried it stays in its list."""
+    with boards.shown(boards.mixed(), token="secret") as shown:
+        opened(page, shown.url)
+        page.get_by_label("Token").fill("secret")
+        at = []
+        for name, mode in (("Pause", Mode.PAUSED), ("Resume", Mode.RUNNING)):
+            page.get_by_role("button", name=name).press("Enter")
+            shown.board.note(boards.mixed(mode=mode))
+            expect(page.locator("#mode")).to_have_text(mode, timeout=8000)
+            at.append(focused(page))
+        page.locator("#failed").get_by_role("button", name="half.mp4").press("Enter")
+        page.get_by_role("button", name="Retry").press("Enter")
+        shown.board.note(survey(*(one for one in boards.mixed().jobs.values() if one.item != "half.mp4")))
+        expect(page.locator("#failed tbody tr")).to_have_count(1, timeout=8000)
+
+        assert (at, page.evaluate("document.activeElement.id")) == (["Resume", "Pause"], "failed")
 
 
 def test_plots_go_further_back(page: Page) -> None:

@@ -14,7 +14,9 @@ const SVG = "http://www.w3.org/2000/svg";
 
 const byId = (id) => document.getElementById(id);
 const wanted = { state: "", search: "", page: 1, minutes: 60 };
+const HEIRS = { pause: "resume", resume: "pause", next: "previous", previous: "next" };
 let status = null;
+let isAwaited = false; // whether a person asked for the list that comes next
 let lostSince = null;
 
 // --- asking
@@ -66,7 +68,7 @@ async function refresh() {
     const [now, rows] = await Promise.all([ask("/api/status"), ask(`/api/items?${query}`)]);
     if (mine !== asking) return; // something newer was asked for meanwhile
     [status, lostSince, pause] = [now, null, EVERY_MS];
-    show(now, rows);
+    keepingFocus(() => show(now, rows));
     for (const row of document.querySelectorAll(".more")) row.reload();
   } catch {
     if (mine !== asking) return;
@@ -143,6 +145,18 @@ function arrange(parent, children) {
   });
 }
 
+const isUsable = (element) => element.isConnected && element.checkVisibility() && !element.disabled;
+
+// What had the focus and is gone, or can't be pressed any more, hands it on: else it would fall to the page's start.
+function keepingFocus(change) {
+  const had = document.activeElement;
+  if (!had || had === document.body) return change();
+  const row = had.closest(".more")?.previousElementSibling?.querySelector("button");
+  const heirs = [byId(HEIRS[had.id]), row, had.closest(".list"), had.closest("section")];
+  change();
+  if (!isUsable(had)) heirs.find((heir) => heir && isUsable(heir))?.focus({ preventScroll: true });
+}
+
 // --- parts
 
 function show(now, rows) {
@@ -157,8 +171,12 @@ function show(now, rows) {
   running.show(now.running, "Nothing runs just now.", now.counts.running);
   failed.show(now.failed, "Nothing has failed.", now.counts.failed);
   found.show(rows.items, wanted.search || wanted.state ? "No item is like that." : "There are no items yet.");
-  write(byId("found"), `${many(rows.total, "item")}${wanted.search ? ` with “${visible(wanted.search)}” in the name` : ""}`);
-  write(byId("page"), `Page ${NUMBER.format(rows.page)} of ${NUMBER.format(rows.pages)}`);
+  const words = `${many(rows.total, wanted.state ? `${wanted.state} item` : "item")}${wanted.search ? ` with “${visible(wanted.search)}” in the name` : ""}`;
+  const place = `${NUMBER.format(rows.page)} of ${NUMBER.format(rows.pages)}`;
+  write(byId("found"), words);
+  write(byId("page"), `Page ${place}`);
+  if (isAwaited) byId("answer").textContent = `${words}, page ${place}`;
+  isAwaited = false;
   wanted.page = rows.page;
   byId("pages").hidden = rows.pages < 2;
   byId("previous").disabled = rows.page <= 1;
@@ -359,7 +377,8 @@ class Row {
     this.#open.addEventListener("click", () => this.#toggle());
     const cell = (kind, ...children) => make("td", { role: "cell", class: kind }, ...children);
     this.#cells = { state: cell("state"), for: cell("for"), worker: cell("worker"), why: make("span", { class: "reason" }) };
-    this.#head = make("tr", { role: "row" }, cell("item", this.#open), this.#cells.state, this.#cells.for, this.#cells.worker, cell("why", this.#cells.why));
+    const name = make("th", { scope: "row", role: "rowheader", class: "item" }, this.#open);
+    this.#head = make("tr", { role: "row" }, name, this.#cells.state, this.#cells.for, this.#cells.worker, cell("why", this.#cells.why));
   }
 
   get elements() {
@@ -407,7 +426,7 @@ class Row {
     // What was read before is of more use than nothing.
     if (detail.log_error && this.#detail?.row.job === detail.row.job) detail.log = this.#detail.log;
     this.#detail = detail;
-    if (this.#more) this.#tell(this.#more.firstChild, detail);
+    if (this.#more) keepingFocus(() => this.#tell(this.#more.firstChild, detail));
   }
 
   #tell(box, detail) {
@@ -439,12 +458,17 @@ const running = new List("running", "Items that run, the longest first", "runnin
 const failed = new List("failed", "Items that failed, the latest first", "failed");
 const found = new List("found-items", "Items by name and state", "");
 
+function look(changes) {
+  Object.assign(wanted, changes);
+  isAwaited = true;
+  refresh();
+}
+
 function lookFor(state) {
   byId("state").value = state;
-  Object.assign(wanted, { state, page: 1 });
   byId("items").scrollIntoView();
   byId("items").focus({ preventScroll: true });
-  refresh();
+  look({ state, page: 1 });
 }
 
 // --- what a person does
@@ -452,18 +476,12 @@ function lookFor(state) {
 let typing = null;
 byId("search").addEventListener("input", (event) => {
   clearTimeout(typing);
-  typing = setTimeout(() => {
-    Object.assign(wanted, { search: event.target.value, page: 1 });
-    refresh();
-  }, TYPING_MS);
+  typing = setTimeout(() => look({ search: event.target.value, page: 1 }), TYPING_MS);
 });
-byId("state").addEventListener("change", (event) => {
-  Object.assign(wanted, { state: event.target.value, page: 1 });
-  refresh();
-});
+byId("state").addEventListener("change", (event) => look({ state: event.target.value, page: 1 }));
 for (const form of document.querySelectorAll("form")) form.addEventListener("submit", (event) => event.preventDefault());
-byId("previous").addEventListener("click", () => { wanted.page -= 1; refresh(); });
-byId("next").addEventListener("click", () => { wanted.page += 1; refresh(); });
+byId("previous").addEventListener("click", () => look({ page: wanted.page - 1 }));
+byId("next").addEventListener("click", () => look({ page: wanted.page + 1 }));
 byId("pause").addEventListener("click", () => act("/api/pause", {}));
 byId("resume").addEventListener("click", () => act("/api/resume", {}));
 for (const radio of document.querySelectorAll("input[name=range]")) {
