@@ -9,7 +9,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from longshore.breaker import Breaker
 from longshore.control import Mode
+from longshore.plan import Verdict
+from longshore.scaling import Decision, Law, Load, Rule
 from longshore.state import Job, State
 from longshore_kit.errors import EngineUnavailable
 from support import boards
@@ -85,6 +88,49 @@ def test_numbers_sentences_and_reasons_are_seen(page: Page) -> None:
         expect(page.locator("#throughput-words")).to_have_text(
             "In the last hour 4 done and 2 failed; at most 2 in a minute."
         )
+
+
+LOAD = Load(waiting=3, live=3, arrivals=0.5, steady=0.0125, processing_seconds=31.5, place_seconds=34.0)
+
+
+@pytest.mark.parametrize(
+    ("law", "expected"),
+    [
+        (
+            "staffing",
+            {
+                "new a minute, batches aside": "0.75",
+                "an item holds a place for": "34 s",
+                "busy on average": "2.13",
+                "to be worked off in": "1 min",
+            },
+        ),
+        (
+            "book",
+            {
+                "new a minute": "30",
+                "work of one item": "31.5 s",
+                "busy on average": "17.3",
+                "to be worked off in": "1 min",
+            },
+        ),
+        ("fixed", {}),
+    ],
+)
+def test_numbers_of_the_decision_are_those_of_its_sentence(page: Page, law: Law, expected: dict[str, str]) -> None:
+    """What the law in force goes by, each with a description; nothing that it takes no notice of."""
+    offered = {"staffing": 2.13, "book": 17.325, "fixed": None}[law]
+    made = Decision(4, LOAD, Rule(law, maximum=4), offered)
+    with boards.shown(boards.mixed(verdict=Verdict(made, Breaker()))) as shown:
+        opened(page, shown.url)
+        expect(page.locator("#decision")).to_have_text(made.sentence())
+        shown_numbers = dict(
+            zip(page.locator("#inputs dt").all_inner_texts(), page.locator("#inputs dd").all_inner_texts(), strict=True)
+        )
+        undescribed = page.locator("#inputs :is(dt, dd):not([title])").count()
+
+    always = {"allowed at once": "4", "at work": "3", "waiting": "3", "scaling.min to max": "0 to 4", "law": law}
+    assert (shown_numbers, undescribed) == (always | expected, 0)
 
 
 def test_failed_item_is_opened_and_shows_the_end_of_its_log(page: Page) -> None:

@@ -10,6 +10,7 @@ const LOGS_AT_ONCE = 2; // a browser has six connections to one server, and the 
 const TYPING_MS = 200;
 const STATES = ["waiting", "starting", "running", "done", "failed"];
 const NUMBER = new Intl.NumberFormat("en");
+const SHORT = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const SVG = "http://www.w3.org/2000/svg";
 
 const byId = (id) => document.getElementById(id);
@@ -114,6 +115,9 @@ function duration(seconds) {
   return `${whole} s`;
 }
 
+const short = (number) => SHORT.format(number);
+const mean = (seconds) => (seconds < 100 ? `${short(seconds)} s` : duration(seconds));
+
 // The same as the server's: what would be obeyed, or hidden, is spelled out.
 function visible(text) {
   return text.replace(/[\p{C}\p{Z}]/gu, (char) => (char === " " ? char : `\\u{${char.codePointAt(0).toString(16)}}`));
@@ -217,24 +221,42 @@ function showCounts(counts) {
   });
 }
 
+// The numbers that the law in force goes by, as its sentence has them, and no others.
+function inputsOf(scaling) {
+  const known = (value, words) => (value === null ? null : words(value));
+  const items = NUMBER.format;
+  const always = [
+    ["allowed at once", items(scaling.parallelism), "How many items may be at work now"],
+    ["at work", items(scaling.live), "Items that are starting or running"],
+    ["waiting", items(scaling.waiting), "Items that are listed and have not been started"],
+    ["scaling.min to max", `${items(scaling.minimum)} to ${items(scaling.maximum)}`, "The bounds in the queue file"],
+    ["law", scaling.law, "scaling.law in the queue file: how the number is found"],
+  ];
+  if (scaling.law === "fixed") return always;
+  const measured = scaling.law === "book"
+    ? [
+      ["new a minute", known(scaling.arrivals_per_minute, short), "Items that were listed anew, over scaling.window"],
+      ["work of one item", known(scaling.work_seconds, mean), "What its workers take on average, all attempts"],
+    ]
+    : [
+      ["new a minute, batches aside", known(scaling.steady_per_minute, short), "Items that were listed anew, over scaling.window without its busiest part"],
+      ["an item holds a place for", known(scaling.place_seconds, mean), "On average: its worker's start, its attempts and the pauses between them"],
+    ];
+  return [
+    ...always,
+    ...measured,
+    ["busy on average", known(scaling.offered, short), "How many would be at work all the time, with what is new and what waits"],
+    ["to be worked off in", known(scaling.drain_seconds, duration), "In this time what waits should be done"],
+  ];
+}
+
 function showFacts(now) {
   const { scaling, source, breaker } = now;
   write(byId("decision"), scaling.sentence);
-  const inputs = [
-    ["allowed at once", NUMBER.format(scaling.parallelism)],
-    ["at work", NUMBER.format(scaling.live)],
-    ["waiting", NUMBER.format(scaling.waiting)],
-    ["scaling.min to max", `${NUMBER.format(scaling.minimum)} to ${NUMBER.format(scaling.maximum)}`],
-    ["law", scaling.law],
-    ["new a minute", scaling.arrivals_per_minute?.toPrecision(3)],
-    ["work of one item", scaling.work_seconds === null ? undefined : duration(scaling.work_seconds)],
-    ["place held by one", scaling.place_seconds === null ? undefined : duration(scaling.place_seconds)],
-    ["kept at work", scaling.offered?.toPrecision(3)],
-    ["to be worked off in", scaling.drain_seconds === null ? undefined : duration(scaling.drain_seconds)],
-  ].filter(([, value]) => value !== undefined);
+  const inputs = inputsOf(scaling).filter(([, value]) => value !== null);
   const known = new Map([...byId("inputs").children].map((one) => [one.dataset.name, one]));
-  arrange(byId("inputs"), inputs.map(([name, value]) => {
-    const one = known.get(name) ?? make("div", { "data-name": name }, make("dt", {}, name), make("dd"));
+  arrange(byId("inputs"), inputs.map(([name, value, title]) => {
+    const one = known.get(name) ?? make("div", { "data-name": name }, make("dt", { title }, name), make("dd", { title }));
     write(one.lastChild, value);
     return one;
   }));
