@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -61,6 +62,59 @@ def test_page_fits_its_window(page: Page, queue: str, width: int, theme: str, tm
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
 
     assert (wide, ground) == (width, "rgb(246, 247, 249)" if theme == "light" else "rgb(18, 22, 28)")
+
+
+@pytest.mark.parametrize("width", [320, PHONE, 420, 560, DESK])
+def test_label_and_what_it_names_stay_on_one_line(page: Page, width: int) -> None:
+    """However narrow the window is."""
+    page.set_viewport_size({"width": width, "height": 900})
+    with boards.shown(boards.mixed(), token="secret") as shown:
+        opened(page, shown.url)
+        lines = {}
+        for control in ("search", "state", "token"):
+            named, box = (
+                page.locator(f"label[for={control}]").bounding_box(),
+                page.locator(f"#{control}").bounding_box(),
+            )
+            assert named is not None
+            assert box is not None
+            lines[control] = box["y"] <= named["y"] + named["height"] / 2 <= box["y"] + box["height"]
+
+        assert lines == {"search": True, "state": True, "token": True}
+
+
+def columns(page: Page, name: str) -> dict[str, float]:
+    """A table's columns, and how wide they are."""
+    heads = page.get_by_role("table", name=name).get_by_role("columnheader").all()
+    return {head.inner_text(): (head.bounding_box() or {"width": 0})["width"] for head in heads}
+
+
+def test_why_has_the_most_room(page: Page) -> None:
+    """A reason is a sentence, a name a word."""
+    with boards.shown(boards.mixed()) as shown:
+        opened(page, shown.url)
+        for name in ("Items that failed", "Items by name"):
+            widths = columns(page, name)
+
+            assert max(widths, key=lambda column: widths[column]) == "Why"
+
+
+def test_running_items_have_a_stage_where_there_is_a_chain(page: Page) -> None:
+    """Of one that runs there is no why; without a chain there is nothing to tell."""
+    chained = boards.mixed()
+    alone = survey(*(replace(one, stage="") for one in chained.jobs.values()))
+    with boards.shown(chained) as shown:
+        opened(page, shown.url)
+        with_stage = list(columns(page, "Items that run"))
+        cells = page.locator("#running tbody tr").last.get_by_role("cell").all_inner_texts()
+        page.locator("#running .open").first.click()
+        shown.board.note(alone)
+        expect(page.locator("#running").get_by_role("columnheader")).to_have_count(4, timeout=8000)
+        without = columns(page, "Items that run")
+        opened_width = (page.locator("#running .more td").bounding_box() or {"width": 0})["width"]
+
+    assert (with_stage, cells[-1]) == (["Item", "State", "For", "Pod or Job", "Stage"], "blur")
+    assert (list(without), round(sum(without.values()) - opened_width)) == (["Item", "State", "For", "Pod or Job"], 0)
 
 
 def test_pictures_of_the_docs_are_there_and_small() -> None:
@@ -248,9 +302,9 @@ def test_page_is_told_to_screen_readers(page: Page) -> None:
         page.set_viewport_size({"width": PHONE, "height": 900})
 
         assert page.get_by_role("heading", level=1).inner_text() == "Longshore thumbs"
-        for name in ("Items that run, the longest first", "Items that failed, the latest first", "Items by name"):
+        for name, last in (("Items that run", "Stage"), ("Items that failed", "Why"), ("Items by name", "Why")):
             heads = page.get_by_role("table", name=name).get_by_role("columnheader")
-            assert heads.all_inner_texts() == ["Item", "State", "For", "Pod or Job", "Why"]
+            assert heads.all_inner_texts() == ["Item", "State", "For", "Pod or Job", last]
             heads = page.get_by_role("table", name=name).get_by_role("rowheader")
             assert heads.count() == page.get_by_role("table", name=name).locator("tbody tr").count() > 0
         for name in ("Finished per minute", "How long they had waited"):

@@ -352,11 +352,13 @@ class List {
   #table;
   #words;
   #rest;
+  #last;
 
-  constructor(id, caption, rest) {
+  constructor(id, caption, rest, last = "Why") {
     this.#place = byId(id);
+    this.#last = last;
     this.#body = make("tbody", { role: "rowgroup" });
-    const heads = [["c-item", "Item"], ["c-state", "State"], ["c-for", "For"], ["c-worker", "Pod or Job"], ["", "Why"]];
+    const heads = [["c-item", "Item"], ["c-state", "State"], ["c-for", "For"], ["c-worker", "Pod or Job"], ["", last]];
     const row = make("tr", { role: "row" }, ...heads.map(([kind, words]) => make("th", { scope: "col", role: "columnheader", class: kind }, words)));
     this.#table = make("table", { role: "table" }, make("caption", { class: "unseen" }, caption), make("thead", { role: "rowgroup" }, row), this.#body);
     this.#words = make("p", { class: "none" });
@@ -373,13 +375,16 @@ class List {
     write(this.#rest, `All ${NUMBER.format(total)}`);
     const names = new Set(items.map((item) => item.name));
     for (const name of this.#rows.keys()) if (!names.has(name)) this.#rows.delete(name);
-    arrange(this.#body, items.flatMap((item) => this.#row(item).elements));
+    // Without a chain there are no stages, and nothing to tell of what runs.
+    const hasLast = this.#last === "Why" || items.some((item) => item.stage);
+    this.#table.querySelector("th:last-child").hidden = !hasLast;
+    arrange(this.#body, items.flatMap((item) => this.#row(item, hasLast).elements));
   }
 
-  #row(item) {
+  #row(item, hasLast) {
     let row = this.#rows.get(item.name);
-    if (!row) this.#rows.set(item.name, (row = new Row(item)));
-    row.show(item);
+    if (!row) this.#rows.set(item.name, (row = new Row(item, this.#last)));
+    row.show(item, hasLast);
     return row;
   }
 }
@@ -392,31 +397,36 @@ class Row {
   #cells;
   #more = null;
   #detail = null;
+  #columns = 5;
 
-  constructor(item) {
+  constructor(item, last) {
     this.item = item;
     this.#open = make("button", { type: "button", class: "open", "aria-expanded": "false" });
     this.#open.addEventListener("click", () => this.#toggle());
     const cell = (kind, ...children) => make("td", { role: "cell", class: kind }, ...children);
-    this.#cells = { state: cell("state"), for: cell("for"), worker: cell("worker"), why: make("span", { class: "reason" }) };
+    this.#cells = { state: cell("state"), for: cell("for"), worker: cell("worker"), last: cell(last.toLowerCase(), make("span", { class: "reason" })) };
     const name = make("th", { scope: "row", role: "rowheader", class: "item" }, this.#open);
-    this.#head = make("tr", { role: "row" }, name, this.#cells.state, this.#cells.for, this.#cells.worker, cell("why", this.#cells.why));
+    this.#head = make("tr", { role: "row" }, name, this.#cells.state, this.#cells.for, this.#cells.worker, this.#cells.last);
   }
 
   get elements() {
     return this.#more ? [this.#head, this.#more] : [this.#head];
   }
 
-  show(item) {
+  show(item, hasLast) {
     this.item = item;
+    this.#columns = hasLast ? 5 : 4;
+    this.#cells.last.hidden = !hasLast;
+    if (this.#more) this.#more.firstChild.colSpan = this.#columns;
     const tried = item.attempt > 1 || (item.attempt && item.state === "failed" && item.attempts > 1) ? ` ${item.attempt}/${item.attempts}` : "";
     write(this.#open, item.label);
     this.#cells.state.className = `state ${item.state}`;
     write(this.#cells.state, `${item.state}${tried}`);
     write(this.#cells.for, item.since === null ? "" : duration(Math.max(0, status.now - item.since)));
     write(this.#cells.worker, item.worker || item.job);
+    const isStage = this.#cells.last.className === "stage";
     const stage = item.stage && item.state === "running" ? `stage ${item.stage}` : "";
-    write(this.#cells.why, item.reason || stage);
+    write(this.#cells.last.firstChild, isStage ? item.stage : item.reason || stage);
   }
 
   #toggle() {
@@ -425,7 +435,7 @@ class Row {
       this.#more = null;
     } else {
       const id = `more-${(rowsMade += 1)}`;
-      const box = make("td", { colspan: "5", role: "cell", id }, make("p", {}, "…"));
+      const box = make("td", { colspan: this.#columns, role: "cell", id }, make("p", {}, "…"));
       this.#more = make("tr", { class: "more", role: "row" }, box);
       this.#more.reload = () => load(this);
       this.#open.setAttribute("aria-controls", id);
@@ -476,7 +486,7 @@ class Row {
   }
 }
 
-const running = new List("running", "Items that run, the longest first", "running");
+const running = new List("running", "Items that run, the longest first", "running", "Stage");
 const failed = new List("failed", "Items that failed, the latest first", "failed");
 const found = new List("found-items", "Items by name and state", "");
 
