@@ -295,6 +295,38 @@ def test_page_is_used_by_keyboard_alone(page: Page) -> None:
         assert outline == "solid"
 
 
+@pytest.mark.parametrize("width", [DESK, PHONE])
+def test_focus_is_seen_wherever_it_goes_and_nothing_moves(page: Page, width: int) -> None:
+    """Every control that Tab leads to has an outline; nothing is animated, so nobody has to ask for less of it."""
+    with boards.shown(boards.hostile(60), token="secret") as shown:
+        page.set_viewport_size({"width": width, "height": 900})
+        opened(page, shown.url)
+        page.locator("#failed .open").first.click()
+        expect(page.locator("#failed pre")).to_be_visible()
+        page.locator(".skip").focus()
+        outlines: dict[str, str] = {}
+        page.evaluate("window.reached = []")
+        while True:
+            page.keyboard.press("Tab")
+            at = page.evaluate("""() => {
+                const at = document.activeElement;
+                if (at === document.body || window.reached.includes(at)) return null;
+                const place = window.reached.push(at);
+                const style = getComputedStyle(at.type === "radio" ? at.nextElementSibling : at);
+                return [at.id || `${place}: ${at.textContent}`, `${style.outlineStyle} ${style.outlineWidth}`];
+            }""")
+            if at is None:
+                break
+            outlines[at[0]] = at[1]
+        moving = page.evaluate("""() => [...document.querySelectorAll("*")].filter((one) => {
+            const { transitionDuration, animationName, scrollBehavior } = getComputedStyle(one);
+            return `${transitionDuration} ${animationName} ${scrollBehavior}` !== "0s none auto";
+        }).length""")
+
+    assert {"token", "pause", "search", "state", "next"} <= set(outlines)
+    assert ({at: outline for at, outline in outlines.items() if outline != "solid 3px"}, moving) == ({}, 0)
+
+
 def test_page_is_told_to_screen_readers(page: Page) -> None:
     """Landmarks, headings, named tables, plots with words, and what changes is announced."""
     with boards.shown(boards.mixed()) as shown:
