@@ -2,14 +2,20 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from longshore.breaker import Breaker
 from longshore.control import Mode
-from longshore.state import State
+from longshore.plan import Verdict
+from longshore.scaling import Decision, Law, Load, Rule
+from longshore.state import Job, State
+from longshore_kit.errors import EngineUnavailable
 from support import boards
 from support.boards import HOSTILE, NOW, job, survey
 
@@ -58,6 +64,59 @@ def test_page_fits_its_window(page: Page, queue: str, width: int, theme: str, tm
     assert (wide, ground) == (width, "rgb(246, 247, 249)" if theme == "light" else "rgb(18, 22, 28)")
 
 
+@pytest.mark.parametrize("width", [320, PHONE, 420, 560, DESK])
+def test_label_and_what_it_names_stay_on_one_line(page: Page, width: int) -> None:
+    """However narrow the window is."""
+    page.set_viewport_size({"width": width, "height": 900})
+    with boards.shown(boards.mixed(), token="secret") as shown:
+        opened(page, shown.url)
+        lines = {}
+        for control in ("search", "state", "token"):
+            named, box = (
+                page.locator(f"label[for={control}]").bounding_box(),
+                page.locator(f"#{control}").bounding_box(),
+            )
+            assert named is not None
+            assert box is not None
+            lines[control] = box["y"] <= named["y"] + named["height"] / 2 <= box["y"] + box["height"]
+
+        assert lines == {"search": True, "state": True, "token": True}
+
+
+def columns(page: Page, name: str) -> dict[str, float]:
+    """A table's columns, and how wide they are."""
+    heads = page.get_by_role("table", name=name).get_by_role("columnheader").all()
+    return {head.inner_text(): (head.bounding_box() or {"width": 0})["width"] for head in heads}
+
+
+def test_why_has_the_most_room(page: Page) -> None:
+    """A reason is a sentence, a name a word."""
+    with boards.shown(boards.mixed()) as shown:
+        opened(page, shown.url)
+        for name in ("Items that failed", "Items by name"):
+            widths = columns(page, name)
+
+            assert max(widths, key=lambda column: widths[column]) == "Why"
+
+
+def test_running_items_have_a_stage_where_there_is_a_chain(page: Page) -> None:
+    """Of one that runs there is no why; without a chain there is nothing to tell."""
+    chained = boards.mixed()
+    alone = survey(*(replace(one, stage="") for one in chained.jobs.values()))
+    with boards.shown(chained) as shown:
+        opened(page, shown.url)
+        with_stage = list(columns(page, "Items that run"))
+        cells = page.locator("#running tbody tr").last.get_by_role("cell").all_inner_texts()
+        page.locator("#running .open").first.click()
+        shown.board.note(alone)
+        expect(page.locator("#running").get_by_role("columnheader")).to_have_count(4, timeout=8000)
+        without = columns(page, "Items that run")
+        opened_width = (page.locator("#running .more td").bounding_box() or {"width": 0})["width"]
+
+    assert (with_stage, cells[-1]) == (["Item", "State", "For", "Pod or Job", "Stage"], "blur")
+    assert (list(without), round(sum(without.values()) - opened_width)) == (["Item", "State", "For", "Pod or Job"], 0)
+
+
 def test_pictures_of_the_docs_are_there_and_small() -> None:
     """A clone stays small."""
     sizes = [path.stat().st_size for path in PICTURES.glob("status-*.png")]
@@ -83,6 +142,49 @@ def test_numbers_sentences_and_reasons_are_seen(page: Page) -> None:
         expect(page.locator("#throughput-words")).to_have_text(
             "In the last hour 4 done and 2 failed; at most 2 in a minute."
         )
+
+
+LOAD = Load(waiting=3, live=3, arrivals=0.5, steady=0.0125, processing_seconds=31.5, place_seconds=34.0)
+
+
+@pytest.mark.parametrize(
+    ("law", "expected"),
+    [
+        (
+            "staffing",
+            {
+                "new a minute, batches aside": "0.75",
+                "an item holds a place for": "34 s",
+                "busy on average": "2.13",
+                "to be worked off in": "1 min",
+            },
+        ),
+        (
+            "book",
+            {
+                "new a minute": "30",
+                "work of one item": "31.5 s",
+                "busy on average": "17.3",
+                "to be worked off in": "1 min",
+            },
+        ),
+        ("fixed", {}),
+    ],
+)
+def test_numbers_of_the_decision_are_those_of_its_sentence(page: Page, law: Law, expected: dict[str, str]) -> None:
+    """What the law in force goes by, each with a description; nothing that it takes no notice of."""
+    offered = {"staffing": 2.13, "book": 17.325, "fixed": None}[law]
+    made = Decision(4, LOAD, Rule(law, maximum=4), offered)
+    with boards.shown(boards.mixed(verdict=Verdict(made, Breaker()))) as shown:
+        opened(page, shown.url)
+        expect(page.locator("#decision")).to_have_text(made.sentence())
+        shown_numbers = dict(
+            zip(page.locator("#inputs dt").all_inner_texts(), page.locator("#inputs dd").all_inner_texts(), strict=True)
+        )
+        undescribed = page.locator("#inputs :is(dt, dd):not([title])").count()
+
+    always = {"allowed at once": "4", "at work": "3", "waiting": "3", "scaling.min to max": "0 to 4", "law": law}
+    assert (shown_numbers, undescribed) == (always | expected, 0)
 
 
 def test_failed_item_is_opened_and_shows_the_end_of_its_log(page: Page) -> None:
@@ -125,7 +227,7 @@ def test_tile_leads_to_its_items_and_pages_are_turned(page: Page) -> None:
         opened(page, shown.url)
 
         page.get_by_role("button", name=re.compile("failed$")).first.click()
-        expect(page.locator("#found")).to_have_text("5,000 items")
+        expect(page.locator("#found")).to_have_text("5,000 failed items")
         page.get_by_role("button", name="Next").click()
 
         expect(page.locator("#page")).to_have_text("Page 2 of 100")
@@ -193,6 +295,38 @@ def test_page_is_used_by_keyboard_alone(page: Page) -> None:
         assert outline == "solid"
 
 
+@pytest.mark.parametrize("width", [DESK, PHONE])
+def test_focus_is_seen_wherever_it_goes_and_nothing_moves(page: Page, width: int) -> None:
+    """Every control that Tab leads to has an outline; nothing is animated, so nobody has to ask for less of it."""
+    with boards.shown(boards.hostile(60), token="secret") as shown:
+        page.set_viewport_size({"width": width, "height": 900})
+        opened(page, shown.url)
+        page.locator("#failed .open").first.click()
+        expect(page.locator("#failed pre")).to_be_visible()
+        page.locator(".skip").focus()
+        outlines: dict[str, str] = {}
+        page.evaluate("window.reached = []")
+        while True:
+            page.keyboard.press("Tab")
+            at = page.evaluate("""() => {
+                const at = document.activeElement;
+                if (at === document.body || window.reached.includes(at)) return null;
+                const place = window.reached.push(at);
+                const style = getComputedStyle(at.type === "radio" ? at.nextElementSibling : at);
+                return [at.id || `${place}: ${at.textContent}`, `${style.outlineStyle} ${style.outlineWidth}`];
+            }""")
+            if at is None:
+                break
+            outlines[at[0]] = at[1]
+        moving = page.evaluate("""() => [...document.querySelectorAll("*")].filter((one) => {
+            const { transitionDuration, animationName, scrollBehavior } = getComputedStyle(one);
+            return `${transitionDuration} ${animationName} ${scrollBehavior}` !== "0s none auto";
+        }).length""")
+
+    assert {"token", "pause", "search", "state", "next"} <= set(outlines)
+    assert ({at: outline for at, outline in outlines.items() if outline != "solid 3px"}, moving) == ({}, 0)
+
+
 def test_page_is_told_to_screen_readers(page: Page) -> None:
     """Landmarks, headings, named tables, plots with words, and what changes is announced."""
     with boards.shown(boards.mixed()) as shown:
@@ -200,15 +334,90 @@ def test_page_is_told_to_screen_readers(page: Page) -> None:
         page.set_viewport_size({"width": PHONE, "height": 900})
 
         assert page.get_by_role("heading", level=1).inner_text() == "Longshore thumbs"
-        for name in ("Items that run, the longest first", "Items that failed, the latest first", "Items by name"):
+        for name, last in (("Items that run", "Stage"), ("Items that failed", "Why"), ("Items by name", "Why")):
             heads = page.get_by_role("table", name=name).get_by_role("columnheader")
-            assert heads.all_inner_texts() == ["Item", "State", "For", "Pod or Job", "Why"]
-        assert page.get_by_role("search").count() == 1
-        assert page.get_by_role("main").count() == 1
-        for plot in page.get_by_role("img").all():
-            described = page.locator(f"#{plot.get_attribute('aria-describedby')}").inner_text()
-            assert described.startswith("In the last hour")
+            assert heads.all_inner_texts() == ["Item", "State", "For", "Pod or Job", last]
+            heads = page.get_by_role("table", name=name).get_by_role("rowheader")
+            assert heads.count() == page.get_by_role("table", name=name).locator("tbody tr").count() > 0
+        for name in ("Finished per minute", "How long they had waited"):
+            plot = page.get_by_role("img", name=name, exact=True)
+            expect(plot).to_have_accessible_description(re.compile("^In the last hour"))
+        assert [page.get_by_role(role).count() for role in ("img", "search", "main")] == [2, 1, 1]
         assert page.locator("[role=status][aria-live=polite]").count() == 3
+
+
+def test_only_what_a_person_asked_for_is_read_out(page: Page) -> None:
+    """What the queue does by itself changes numbers all the time; an answer to a search or a page turned is said."""
+    with boards.shown(boards.hostile()) as shown:
+        opened(page, shown.url)
+        page.evaluate("""() => {
+            window.heard = [];
+            const hear = (changes) => window.heard.push(...changes.map((change) => change.target.textContent));
+            for (const region of document.querySelectorAll("[aria-live]")) {
+                new MutationObserver(hear).observe(region, { childList: true, characterData: true, subtree: true });
+            }
+        }""")
+        for number in (5_001, 5_002):
+            shown.board.note(boards.hostile(number))
+            expect(page.locator("#found")).to_have_text(f"{number + 3:,} items", timeout=8000)
+        unasked = page.evaluate("window.heard")
+
+        page.get_by_label("Name contains").fill("batch/00")
+        expect(page.locator("#found")).to_have_text("1,000 items with “batch/00” in the name")
+        page.get_by_role("button", name="Next").click()
+        expect(page.locator("#page")).to_have_text("Page 2 of 20")
+        page.get_by_label("State", exact=True).select_option("running")
+        expect(page.locator("#found")).to_have_text("0 running items with “batch/00” in the name")
+        polled(page)
+
+        assert (unasked, page.evaluate("window.heard")) == (
+            [],
+            [
+                "1,000 items with “batch/00” in the name, page 1 of 20",
+                "1,000 items with “batch/00” in the name, page 2 of 20",
+                "0 running items with “batch/00” in the name, page 1 of 1",
+            ],
+        )
+
+
+def focused(page: Page) -> str:
+    """What the focus is on, by its words or else its heading's."""
+    return str(page.evaluate("(document.activeElement.querySelector('h2') ?? document.activeElement).textContent"))
+
+
+def test_focus_is_kept_where_pages_are_turned(page: Page) -> None:
+    """A button that can't be pressed any more hands it to its neighbour."""
+    with boards.shown(boards.hostile(60)) as shown:
+        opened(page, shown.url)
+        at = []
+        for name, words in (("Next", "Page 2 of 2"), ("Previous", "Page 1 of 2")):
+            page.get_by_role("button", name=name).focus()
+            page.keyboard.press("Enter")
+            expect(page.locator("#page")).to_have_text(words)
+            at.append(focused(page))
+        page.get_by_role("button", name="All 60").press("Enter")
+        expect(page.locator("#found")).to_have_text("60 failed items")
+
+        assert [*at, focused(page).strip()] == ["Previous", "Next", "Items"]
+
+
+def test_focus_is_kept_where_something_is_changed(page: Page) -> None:
+    """Pause becomes Resume and the other way round; of an item that is retried it stays in its list."""
+    with boards.shown(boards.mixed(), token="secret") as shown:
+        opened(page, shown.url)
+        page.get_by_label("Token").fill("secret")
+        at = []
+        for name, mode in (("Pause", Mode.PAUSED), ("Resume", Mode.RUNNING)):
+            page.get_by_role("button", name=name).press("Enter")
+            shown.board.note(boards.mixed(mode=mode))
+            expect(page.locator("#mode")).to_have_text(mode, timeout=8000)
+            at.append(focused(page))
+        page.locator("#failed").get_by_role("button", name="half.mp4").press("Enter")
+        page.get_by_role("button", name="Retry").press("Enter")
+        shown.board.note(survey(*(one for one in boards.mixed().jobs.values() if one.item != "half.mp4")))
+        expect(page.locator("#failed tbody tr")).to_have_count(1, timeout=8000)
+
+        assert (at, page.evaluate("document.activeElement.id")) == (["Resume", "Pause"], "failed")
 
 
 def test_plots_go_further_back(page: Page) -> None:
@@ -271,6 +480,78 @@ def test_manager_that_ends_is_told_and_one_that_comes_back_is_shown(page: Page) 
     with boards.shown(boards.mixed(), port=port):
         expect(page.locator("#notices")).to_be_empty(timeout=20_000)
         expect(page.locator("#mode")).to_have_text("running")
+
+
+def polled(page: Page, times: int = 2) -> None:
+    """The page has asked anew so often, and was answered."""
+    for _ in range(times):
+        with page.expect_response(lambda reply: reply.url.endswith("/api/status"), timeout=30_000):
+            pass
+
+
+def test_slow_log_holds_up_nothing_else(page: Page) -> None:
+    """The page goes on asking for the rest, and does not ask for that log again before it was answered."""
+    goes_on, asked = Event(), list[str]()
+    page.on("request", lambda request: asked.append(request.url) if "/api/items/half" in request.url else None)
+
+    def slow(_: Job) -> str:
+        assert goes_on.wait(60)
+        return "at last"
+
+    with boards.shown(boards.mixed(), log=slow) as shown:
+        opened(page, shown.url)
+        page.locator("#failed").get_by_role("button", name="half.mp4").click()
+        polled(page)
+        shown.board.note(survey(*boards.mixed().jobs.values(), job("newly.mp4", State.FAILED, since=NOW)))
+        expect(page.locator("#failed .open").first).to_have_text("newly.mp4", timeout=8000)
+        in_vain = len(asked)
+        goes_on.set()
+
+        expect(page.locator("#failed pre")).to_have_text("at last", timeout=8000)
+        assert (in_vain, page.locator("#notices").inner_text()) == (1, "")
+
+
+def test_log_that_can_not_be_read_again_stays_as_it_was(page: Page) -> None:
+    """With why there is none newer."""
+    fails = Event()
+
+    def once(_: Job) -> str:
+        if fails.is_set():
+            raise EngineUnavailable("no answer")
+        return "frame=1"
+
+    with boards.shown(boards.mixed(), log=once) as shown:
+        opened(page, shown.url)
+        page.locator("#failed").get_by_role("button", name="half.mp4").click()
+        expect(page.locator("#failed pre")).to_have_text("frame=1")
+        fails.set()
+
+        expect(page.locator("#failed .more .none")).to_have_text(
+            "The log can't be read just now: no answer", timeout=8000
+        )
+        expect(page.locator("#failed pre")).to_have_text("frame=1")
+
+
+def test_manager_that_takes_a_question_and_never_answers_is_told(page: Page) -> None:
+    """A question is given up after a time; here the test says when that has passed."""
+    page.add_init_script("""
+        window.questions = [];
+        AbortSignal.timeout = () => {
+            const one = new AbortController();
+            window.questions.push(one);
+            return one.signal;
+        };
+    """)
+    with boards.shown(boards.mixed()) as shown:
+        opened(page, shown.url)
+        with page.expect_request("**/api/status"):
+            page.route("**/api/status", lambda _: None)
+
+        page.evaluate("window.questions.forEach((one) => one.abort())")
+
+        expect(page.locator("#notices")).to_contain_text("The manager has not answered since")
+        page.unroute("**/api/status")
+        expect(page.locator("#notices")).to_be_empty(timeout=20_000)
 
 
 def test_fresh_manager_says_that_it_asks(page: Page) -> None:

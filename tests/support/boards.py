@@ -1,6 +1,6 @@
 """Boards to look at, without a manager: queues with nothing in them, with a bit of everything, with far too much."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -185,11 +185,18 @@ class Shown:
     did: Recorder
 
 
-def board_of(seen: Survey | None = None, *, workers: Mapping[str, str] | None = None) -> Board:
+def written(one: Job) -> str:
+    """What its worker wrote."""
+    return LOG if one.state is State.FAILED else "frame=100\n"
+
+
+def board_of(
+    seen: Survey | None = None, *, workers: Mapping[str, str] | None = None, log: Callable[[Job], str] = written
+) -> Board:
     """A board at `NOW`."""
     pods = workers or {}
     inside = Inside(
-        log=lambda one: LOG if one.state is State.FAILED else "frame=100\n",
+        log=log,
         workers=lambda: pods,
         retry_command=lambda item: f"longshore retry queue.yaml {item!r}",
         now=lambda: NOW,
@@ -201,10 +208,12 @@ def board_of(seen: Survey | None = None, *, workers: Mapping[str, str] | None = 
 
 
 @contextmanager
-def shown(seen: Survey | None = None, *, token: str = "", port: int = 0) -> Iterator[Shown]:
+def shown(
+    seen: Survey | None = None, *, token: str = "", port: int = 0, log: Callable[[Job], str] = written
+) -> Iterator[Shown]:
     """The page of a board, over HTTP."""
     pods = {one.uid: f"{one.name}-x7k2p" for one in seen.jobs.values() if one.is_live} if seen else {}
-    board, did = board_of(seen, workers=pods), Recorder()
+    board, did = board_of(seen, workers=pods, log=log), Recorder()
     settings = StatusSettings.from_environment({"STATUS_TOKEN": token})
     actions = Actions(did.retry, did)
     server = status_server(board, settings, port=port, host="127.0.0.1", variable="PORT", actions=actions)

@@ -3,7 +3,10 @@
 import io
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import Queue
+from threading import Event
 from typing import Any
 
 import pytest
@@ -13,7 +16,9 @@ from longshore.records import Records
 from longshore.state import Job, Record, State
 from longshore.web.actions import Actions, Retry
 from longshore.web.app import StatusApp
+from longshore.web.board import LOGS_AT_ONCE
 from longshore.web.guard import CONTENT_SECURITY_POLICY, is_ours
+from longshore.web.serving import THREADS
 from longshore_kit.errors import EngineUnavailable
 from support.boards import HOSTILE, NOW, Recorder, board_of, hostile, job, mixed, survey
 
@@ -131,15 +136,40 @@ def test_items_are_found_by_state_name_and_page() -> None:
 
 def test_trouble_with_a_log_is_told_in_its_place() -> None:
     """A worker's log that can't be read hides nothing else."""
-    board = board_of(mixed())
 
     def fail(_: Job) -> str:
         raise EngineUnavailable("no answer\x1b")
 
-    object.__setattr__(board._inside, "log", fail)
-    answer = asked(StatusApp(board), "/api/items/half.mp4").json
+    answer = asked(StatusApp(board_of(mixed(), log=fail)), "/api/items/half.mp4").json
 
     assert (answer["log"], answer["log_error"], answer["row"]["state"]) == ([], "no answer\\x1b", "failed")
+
+
+def test_slow_logs_leave_threads_for_every_other_question() -> None:
+    """So many are read at a time, each of another Job; who asks for one more is told so at once."""
+    jobs = [job(f"item-{number}", State.FAILED) for number in range(LOGS_AT_ONCE + 1)]
+    goes_on, begun = Event(), Queue[str]()
+
+    def slow(one: Job) -> str:
+        begun.put(one.item)
+        assert goes_on.wait(60)
+        return "at last"
+
+    app = StatusApp(board_of(survey(*jobs), log=slow))
+    with ThreadPoolExecutor(LOGS_AT_ONCE) as pool:
+        slow_ones = [pool.submit(detail_of, app, one.item) for one in jobs[:LOGS_AT_ONCE]]
+        read = {begun.get(timeout=60) for _ in slow_ones}
+        refused = [detail_of(app, jobs[number].item)["log_error"] for number in (0, LOGS_AT_ONCE)]
+        goes_on.set()
+        logs = [one.result()["log"] for one in slow_ones]
+    afterwards = detail_of(app, jobs[LOGS_AT_ONCE].item)
+
+    assert refused == [
+        "busy: this log is being read already; tried again",
+        f"busy: {LOGS_AT_ONCE} other logs are being read; tried again",
+    ]
+    assert (read, logs) == ({one.item for one in jobs[:LOGS_AT_ONCE]}, [["at last"]] * LOGS_AT_ONCE)
+    assert (afterwards["log"], afterwards["log_error"], THREADS > LOGS_AT_ONCE) == (["at last"], "", True)
 
 
 # --- acting

@@ -5,15 +5,16 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from longshore.breaker import Breaker
 from longshore.control import Mode
 from longshore.manager import Survey
 from longshore.order import Turns, line_of
 from longshore.patience import Postponed
-from longshore.plan import Create, Limits, plan
+from longshore.plan import Create, Limits, Verdict, plan
 from longshore.records import Digests, Records
-from longshore.scaling import Rule
+from longshore.scaling import Decision, Load, Rule
 from longshore.state import Record, State
-from longshore.web.status import FIRST_ROWS, LOG_LINES, PAGE_ROWS, Snapshot, Told, log_lines
+from longshore.web.status import FIRST_ROWS, LOG_LINES, PAGE_ROWS, Scaling, Snapshot, Told, log_lines
 from longshore_kit.contract import ItemList
 from support import boards
 from support.boards import HOSTILE, LIMITS, NOW, job, survey
@@ -131,14 +132,24 @@ def test_what_waits_is_shown_in_its_turns() -> None:
 
 
 def test_decision_is_shown_with_what_it_was_made_on() -> None:
-    """The law's own sentence and numbers."""
-    shown = looked(survey(verdict=boards.verdict())).scaling()
+    """The law's own sentence, and the numbers of every law: all that is new, and without batches."""
+    load = Load(waiting=3, live=2, arrivals=0.5, steady=0.0125, processing_seconds=31.5, place_seconds=34.0)
+    made = Decision(4, load, Rule("staffing", maximum=4), offered=2.125)
 
-    assert (shown.sentence, shown.law, shown.arrivals_per_minute, shown.offered) == (
-        boards.decision().sentence(),
-        "staffing",
-        6.198,
-        5.21,
+    assert looked(survey(verdict=Verdict(made, Breaker()))).scaling() == Scaling(
+        made.sentence(),
+        parallelism=4,
+        minimum=0,
+        maximum=4,
+        waiting=3,
+        live=2,
+        law="staffing",
+        arrivals_per_minute=30.0,
+        steady_per_minute=0.75,
+        work_seconds=31.5,
+        place_seconds=34.0,
+        offered=2.125,
+        drain_seconds=60.0,
     )
 
 

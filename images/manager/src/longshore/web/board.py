@@ -21,6 +21,8 @@ from longshore_kit.errors import EngineError
 
 KEPT_SECONDS: Final = 1.0
 """A survey's lists are used for so long, however many ticks there are meanwhile."""
+LOGS_AT_ONCE: Final = 4
+"""Logs that are read at a time, each of another Job: a slow API server must not take every thread of the page's."""
 
 
 def _nothing() -> Mapping[str, str]:
@@ -58,6 +60,9 @@ class Board:
         self._inside: Final = inside or Inside()
         self._history: Final = History()
         self._lock: Final = threading.Lock()
+        self._reading: Final[set[str]] = set()
+        """Jobs, by their uid, whose logs are being read."""
+        self._reading_lock: Final = threading.Lock()
         self._survey = Survey(items=None)
         self._trouble = ""
         self._snapshot: Snapshot | None = None
@@ -102,12 +107,7 @@ class Board:
         snapshot = self._look()
         if (one := snapshot.find(item)) is None:
             return None
-        text, error = "", ""
-        if isinstance(one, Job):
-            try:
-                text = self._inside.log(one)
-            except (EngineError, OSError) as exc:
-                error = safe(str(exc))
+        text, error = self._log(one) if isinstance(one, Job) else ("", "")
         sentence = snapshot.sentence(one, self._inside.now(), self._inside.retry_command(item), self._told())
         return Detail(snapshot.row(one), sentence, log_lines(text), error)
 
@@ -115,6 +115,22 @@ class Board:
         """Whether its source lists an item no more: nothing would try it again."""
         snapshot = self._look()
         return snapshot.survey.items is not None and not snapshot.is_listed(item)
+
+    def _log(self, job: Job) -> tuple[str, str]:
+        """The end of a Job's log, and why it can't be read now."""
+        with self._reading_lock:
+            if job.uid in self._reading:
+                return "", "busy: this log is being read already; tried again"
+            if len(self._reading) >= LOGS_AT_ONCE:
+                return "", f"busy: {LOGS_AT_ONCE} other logs are being read; tried again"
+            self._reading.add(job.uid)
+        try:
+            return self._inside.log(job), ""
+        except (EngineError, OSError) as exc:
+            return "", safe(str(exc))
+        finally:
+            with self._reading_lock:
+                self._reading.remove(job.uid)
 
     def _told(self) -> Told:
         return Told(self._inside.troubles(), self._inside.fullness())

@@ -5,22 +5,29 @@
 
 const EVERY_MS = 2000;
 const EVERY_MS_MOST = 30000;
+const ANSWER_MS = 10000;
+const LOGS_AT_ONCE = 2; // a browser has six connections to one server, and the server reads four logs at a time
 const TYPING_MS = 200;
 const STATES = ["waiting", "starting", "running", "done", "failed"];
 const NUMBER = new Intl.NumberFormat("en");
+const SHORT = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const SVG = "http://www.w3.org/2000/svg";
 
 const byId = (id) => document.getElementById(id);
 const wanted = { state: "", search: "", page: 1, minutes: 60 };
+const HEIRS = { pause: "resume", resume: "pause", next: "previous", previous: "next" };
 let status = null;
+let isAwaited = false; // whether a person asked for the list that comes next
 let lostSince = null;
 
 // --- asking
 
+class Refused extends Error {}
+
 async function ask(path) {
-  const reply = await fetch(path, { headers: { Accept: "application/json" }, credentials: "omit" });
+  const reply = await fetch(path, { headers: { Accept: "application/json" }, credentials: "omit", signal: AbortSignal.timeout(ANSWER_MS) });
   const body = await reply.json();
-  if (!reply.ok) throw new Error(body.message);
+  if (!reply.ok) throw new Refused(body.message);
   return body;
 }
 
@@ -32,13 +39,14 @@ async function act(path, body) {
       headers: { "Content-Type": "application/json", Authorization: `Bearer ${byId("token").value}` },
       credentials: "omit",
       body: JSON.stringify(body),
+      signal: AbortSignal.timeout(ANSWER_MS),
     });
     const said = await reply.json();
     const words = reply.ok ? outcome(said) : said.message;
     byId("acted").textContent = reply.status === 401 ? "That is not the token: type it above." : words;
     if (reply.status === 401) byId("token").focus();
   } catch {
-    byId("acted").textContent = "The manager does not answer; nothing was changed, as far as is known.";
+    byId("acted").textContent = "The manager does not answer; whether anything was changed is not known.";
   }
   refresh();
 }
@@ -61,8 +69,8 @@ async function refresh() {
     const [now, rows] = await Promise.all([ask("/api/status"), ask(`/api/items?${query}`)]);
     if (mine !== asking) return; // something newer was asked for meanwhile
     [status, lostSince, pause] = [now, null, EVERY_MS];
-    show(now, rows);
-    await Promise.all([...document.querySelectorAll(".more")].map((row) => row.reload()));
+    keepingFocus(() => show(now, rows));
+    for (const row of document.querySelectorAll(".more")) row.reload();
   } catch {
     if (mine !== asking) return;
     lostSince ??= Date.now();
@@ -70,6 +78,27 @@ async function refresh() {
     showNotices();
   }
   if (!document.hidden) due = setTimeout(refresh, pause);
+}
+
+// Opened items wait for each other and for nobody else; each is asked for once at a time.
+const toLoad = new Set();
+const loading = new Set();
+
+function load(row) {
+  if (!loading.has(row)) toLoad.add(row);
+  loadNext();
+}
+
+function loadNext() {
+  for (const row of toLoad) {
+    if (loading.size >= LOGS_AT_ONCE) return;
+    toLoad.delete(row);
+    loading.add(row);
+    row.load().finally(() => {
+      loading.delete(row);
+      loadNext();
+    });
+  }
 }
 
 // --- words
@@ -85,6 +114,9 @@ function duration(seconds) {
   }
   return `${whole} s`;
 }
+
+const short = (number) => SHORT.format(number);
+const mean = (seconds) => (seconds < 100 ? `${short(seconds)} s` : duration(seconds));
 
 // The same as the server's: what would be obeyed, or hidden, is spelled out.
 function visible(text) {
@@ -117,6 +149,18 @@ function arrange(parent, children) {
   });
 }
 
+const isUsable = (element) => element.isConnected && element.checkVisibility() && !element.disabled;
+
+// What had the focus and is gone, or can't be pressed any more, hands it on: else it would fall to the page's start.
+function keepingFocus(change) {
+  const had = document.activeElement;
+  if (!had || had === document.body) return change();
+  const row = had.closest(".more")?.previousElementSibling?.querySelector("button");
+  const heirs = [byId(HEIRS[had.id]), row, had.closest(".list"), had.closest("section")];
+  change();
+  if (!isUsable(had)) heirs.find((heir) => heir && isUsable(heir))?.focus({ preventScroll: true });
+}
+
 // --- parts
 
 function show(now, rows) {
@@ -131,8 +175,12 @@ function show(now, rows) {
   running.show(now.running, "Nothing runs just now.", now.counts.running);
   failed.show(now.failed, "Nothing has failed.", now.counts.failed);
   found.show(rows.items, wanted.search || wanted.state ? "No item is like that." : "There are no items yet.");
-  write(byId("found"), `${many(rows.total, "item")}${wanted.search ? ` with “${visible(wanted.search)}” in the name` : ""}`);
-  write(byId("page"), `Page ${NUMBER.format(rows.page)} of ${NUMBER.format(rows.pages)}`);
+  const words = `${many(rows.total, wanted.state ? `${wanted.state} item` : "item")}${wanted.search ? ` with “${visible(wanted.search)}” in the name` : ""}`;
+  const place = `${NUMBER.format(rows.page)} of ${NUMBER.format(rows.pages)}`;
+  write(byId("found"), words);
+  write(byId("page"), `Page ${place}`);
+  if (isAwaited) byId("answer").textContent = `${words}, page ${place}`;
+  isAwaited = false;
   wanted.page = rows.page;
   byId("pages").hidden = rows.pages < 2;
   byId("previous").disabled = rows.page <= 1;
@@ -173,24 +221,42 @@ function showCounts(counts) {
   });
 }
 
+// The numbers that the law in force goes by, as its sentence has them, and no others.
+function inputsOf(scaling) {
+  const known = (value, words) => (value === null ? null : words(value));
+  const items = NUMBER.format;
+  const always = [
+    ["allowed at once", items(scaling.parallelism), "How many items may be at work now"],
+    ["at work", items(scaling.live), "Items that are starting or running"],
+    ["waiting", items(scaling.waiting), "Items that are listed and have not been started"],
+    ["scaling.min to max", `${items(scaling.minimum)} to ${items(scaling.maximum)}`, "The bounds in the queue file"],
+    ["law", scaling.law, "scaling.law in the queue file: how the number is found"],
+  ];
+  if (scaling.law === "fixed") return always;
+  const measured = scaling.law === "book"
+    ? [
+      ["new a minute", known(scaling.arrivals_per_minute, short), "Items that were listed anew, over scaling.window"],
+      ["work of one item", known(scaling.work_seconds, mean), "What its workers take on average, all attempts"],
+    ]
+    : [
+      ["new a minute, batches aside", known(scaling.steady_per_minute, short), "Items that were listed anew, over scaling.window without its busiest part"],
+      ["an item holds a place for", known(scaling.place_seconds, mean), "On average: its worker's start, its attempts and the pauses between them"],
+    ];
+  return [
+    ...always,
+    ...measured,
+    ["busy on average", known(scaling.offered, short), "How many would be at work all the time, with what is new and what waits"],
+    ["to be worked off in", known(scaling.drain_seconds, duration), "In this time what waits should be done"],
+  ];
+}
+
 function showFacts(now) {
   const { scaling, source, breaker } = now;
   write(byId("decision"), scaling.sentence);
-  const inputs = [
-    ["allowed at once", NUMBER.format(scaling.parallelism)],
-    ["at work", NUMBER.format(scaling.live)],
-    ["waiting", NUMBER.format(scaling.waiting)],
-    ["scaling.min to max", `${NUMBER.format(scaling.minimum)} to ${NUMBER.format(scaling.maximum)}`],
-    ["law", scaling.law],
-    ["new a minute", scaling.arrivals_per_minute?.toPrecision(3)],
-    ["work of one item", scaling.work_seconds === null ? undefined : duration(scaling.work_seconds)],
-    ["place held by one", scaling.place_seconds === null ? undefined : duration(scaling.place_seconds)],
-    ["kept at work", scaling.offered?.toPrecision(3)],
-    ["to be worked off in", scaling.drain_seconds === null ? undefined : duration(scaling.drain_seconds)],
-  ].filter(([, value]) => value !== undefined);
+  const inputs = inputsOf(scaling).filter(([, value]) => value !== null);
   const known = new Map([...byId("inputs").children].map((one) => [one.dataset.name, one]));
-  arrange(byId("inputs"), inputs.map(([name, value]) => {
-    const one = known.get(name) ?? make("div", { "data-name": name }, make("dt", {}, name), make("dd"));
+  arrange(byId("inputs"), inputs.map(([name, value, title]) => {
+    const one = known.get(name) ?? make("div", { "data-name": name }, make("dt", { title }, name), make("dd", { title }));
     write(one.lastChild, value);
     return one;
   }));
@@ -286,11 +352,13 @@ class List {
   #table;
   #words;
   #rest;
+  #last;
 
-  constructor(id, caption, rest) {
+  constructor(id, caption, rest, last = "Why") {
     this.#place = byId(id);
+    this.#last = last;
     this.#body = make("tbody", { role: "rowgroup" });
-    const heads = [["c-item", "Item"], ["c-state", "State"], ["c-for", "For"], ["c-worker", "Pod or Job"], ["", "Why"]];
+    const heads = [["c-item", "Item"], ["c-state", "State"], ["c-for", "For"], ["c-worker", "Pod or Job"], ["", last]];
     const row = make("tr", { role: "row" }, ...heads.map(([kind, words]) => make("th", { scope: "col", role: "columnheader", class: kind }, words)));
     this.#table = make("table", { role: "table" }, make("caption", { class: "unseen" }, caption), make("thead", { role: "rowgroup" }, row), this.#body);
     this.#words = make("p", { class: "none" });
@@ -307,13 +375,16 @@ class List {
     write(this.#rest, `All ${NUMBER.format(total)}`);
     const names = new Set(items.map((item) => item.name));
     for (const name of this.#rows.keys()) if (!names.has(name)) this.#rows.delete(name);
-    arrange(this.#body, items.flatMap((item) => this.#row(item).elements));
+    // Without a chain there are no stages, and nothing to tell of what runs.
+    const hasLast = this.#last === "Why" || items.some((item) => item.stage);
+    this.#table.querySelector("th:last-child").hidden = !hasLast;
+    arrange(this.#body, items.flatMap((item) => this.#row(item, hasLast).elements));
   }
 
-  #row(item) {
+  #row(item, hasLast) {
     let row = this.#rows.get(item.name);
-    if (!row) this.#rows.set(item.name, (row = new Row(item)));
-    row.show(item);
+    if (!row) this.#rows.set(item.name, (row = new Row(item, this.#last)));
+    row.show(item, hasLast);
     return row;
   }
 }
@@ -325,30 +396,37 @@ class Row {
   #open;
   #cells;
   #more = null;
+  #detail = null;
+  #columns = 5;
 
-  constructor(item) {
+  constructor(item, last) {
     this.item = item;
     this.#open = make("button", { type: "button", class: "open", "aria-expanded": "false" });
     this.#open.addEventListener("click", () => this.#toggle());
     const cell = (kind, ...children) => make("td", { role: "cell", class: kind }, ...children);
-    this.#cells = { state: cell("state"), for: cell("for"), worker: cell("worker"), why: make("span", { class: "reason" }) };
-    this.#head = make("tr", { role: "row" }, cell("item", this.#open), this.#cells.state, this.#cells.for, this.#cells.worker, cell("why", this.#cells.why));
+    this.#cells = { state: cell("state"), for: cell("for"), worker: cell("worker"), last: cell(last.toLowerCase(), make("span", { class: "reason" })) };
+    const name = make("th", { scope: "row", role: "rowheader", class: "item" }, this.#open);
+    this.#head = make("tr", { role: "row" }, name, this.#cells.state, this.#cells.for, this.#cells.worker, this.#cells.last);
   }
 
   get elements() {
     return this.#more ? [this.#head, this.#more] : [this.#head];
   }
 
-  show(item) {
+  show(item, hasLast) {
     this.item = item;
+    this.#columns = hasLast ? 5 : 4;
+    this.#cells.last.hidden = !hasLast;
+    if (this.#more) this.#more.firstChild.colSpan = this.#columns;
     const tried = item.attempt > 1 || (item.attempt && item.state === "failed" && item.attempts > 1) ? ` ${item.attempt}/${item.attempts}` : "";
     write(this.#open, item.label);
     this.#cells.state.className = `state ${item.state}`;
     write(this.#cells.state, `${item.state}${tried}`);
     write(this.#cells.for, item.since === null ? "" : duration(Math.max(0, status.now - item.since)));
     write(this.#cells.worker, item.worker || item.job);
+    const isStage = this.#cells.last.className === "stage";
     const stage = item.stage && item.state === "running" ? `stage ${item.stage}` : "";
-    write(this.#cells.why, item.reason || stage);
+    write(this.#cells.last.firstChild, isStage ? item.stage : item.reason || stage);
   }
 
   #toggle() {
@@ -357,45 +435,48 @@ class Row {
       this.#more = null;
     } else {
       const id = `more-${(rowsMade += 1)}`;
-      const box = make("td", { colspan: "5", role: "cell", id }, make("p", {}, "…"));
+      const box = make("td", { colspan: this.#columns, role: "cell", id }, make("p", {}, "…"));
       this.#more = make("tr", { class: "more", role: "row" }, box);
-      this.#more.reload = () => this.#load();
+      this.#more.reload = () => load(this);
       this.#open.setAttribute("aria-controls", id);
       this.#head.after(this.#more);
-      this.#load();
+      load(this);
     }
     this.#open.setAttribute("aria-expanded", String(this.#more !== null));
   }
 
-  async #load() {
-    const more = this.#more;
+  async load() {
+    if (!this.#more) return;
     let detail;
     try {
       detail = await ask(`/api/items/${encodeURIComponent(this.item.name)}`);
     } catch (error) {
-      detail = { row: this.item, sentence: error.message, log: [], log_error: "" };
+      detail = error instanceof Refused
+        ? { row: this.item, sentence: error.message, log: [], log_error: "" }
+        : { ...(this.#detail ?? { row: this.item, sentence: "", log: [] }), log_error: "the manager has not answered; asking again" };
     }
-    const box = more?.firstChild;
+    // What was read before is of more use than nothing.
+    if (detail.log_error && this.#detail?.row.job === detail.row.job) detail.log = this.#detail.log;
+    this.#detail = detail;
+    if (this.#more) keepingFocus(() => this.#tell(this.#more.firstChild, detail));
+  }
+
+  #tell(box, detail) {
     const key = JSON.stringify([detail.sentence, detail.log, detail.log_error, status?.actions]);
-    if (!box || box.dataset.shown === key) return;
+    if (box.dataset.shown === key) return;
     box.dataset.shown = key;
-    const log = detail.log.length ? detail.log.join("\n") : "";
-    const words = log || (detail.log_error ? `The log can't be read just now: ${detail.log_error}` : "");
-    const retry = [...box.querySelectorAll("button")][0] ?? this.#retry();
+    const retry = box.querySelector("button") ?? this.#retry();
     retry.hidden = !(detail.row.state === "failed" && status?.actions.includes("retry"));
-    const before = box.querySelector("pre");
+    const hasWorked = detail.row.state === "failed" || detail.row.state === "running";
+    let words = hasWorked && !detail.log.length ? "It has written no log, or none is kept." : "";
+    if (detail.log_error) words = `The log can't be read just now: ${detail.log_error}`;
+    const log = box.querySelector("pre") ?? make("pre", { tabindex: "0", role: "region", "aria-label": `Last lines of the log of ${detail.row.label}` });
     // Who reads further up stays there; else the end is what one looks for.
-    const scrolled = before && before.scrollTop + before.clientHeight < before.scrollHeight - 5 ? before.scrollTop : Infinity;
-    const shown = [make("p", {}, detail.sentence)];
-    if (log) shown.push(make("pre", { tabindex: "0", role: "region", "aria-label": `Last lines of the log of ${detail.row.label}` }, log));
-    else if (words) shown.push(make("p", { class: "none" }, words));
-    else if (detail.row.state === "failed" || detail.row.state === "running") shown.push(make("p", { class: "none" }, "It has written no log, or none is kept."));
-    // The button stays the same one, in its place: it may have the focus.
-    for (const child of [...box.children]) if (child !== retry) child.remove();
-    if (!retry.isConnected) box.append(retry);
-    for (const child of shown) box.insertBefore(child, retry);
-    const after = box.querySelector("pre");
-    if (after) after.scrollTop = Math.min(scrolled, after.scrollHeight);
+    const scrolled = log.isConnected && log.scrollTop + log.clientHeight < log.scrollHeight - 5 ? log.scrollTop : Infinity;
+    write(log, detail.log.join("\n"));
+    const parts = [make("p", {}, detail.sentence), log, make("p", { class: "none" }, words), retry];
+    arrange(box, parts.filter((part) => part === retry || part.textContent));
+    log.scrollTop = Math.min(scrolled, log.scrollHeight);
   }
 
   #retry() {
@@ -405,16 +486,21 @@ class Row {
   }
 }
 
-const running = new List("running", "Items that run, the longest first", "running");
+const running = new List("running", "Items that run, the longest first", "running", "Stage");
 const failed = new List("failed", "Items that failed, the latest first", "failed");
 const found = new List("found-items", "Items by name and state", "");
 
+function look(changes) {
+  Object.assign(wanted, changes);
+  isAwaited = true;
+  refresh();
+}
+
 function lookFor(state) {
   byId("state").value = state;
-  Object.assign(wanted, { state, page: 1 });
   byId("items").scrollIntoView();
   byId("items").focus({ preventScroll: true });
-  refresh();
+  look({ state, page: 1 });
 }
 
 // --- what a person does
@@ -422,18 +508,12 @@ function lookFor(state) {
 let typing = null;
 byId("search").addEventListener("input", (event) => {
   clearTimeout(typing);
-  typing = setTimeout(() => {
-    Object.assign(wanted, { search: event.target.value, page: 1 });
-    refresh();
-  }, TYPING_MS);
+  typing = setTimeout(() => look({ search: event.target.value, page: 1 }), TYPING_MS);
 });
-byId("state").addEventListener("change", (event) => {
-  Object.assign(wanted, { state: event.target.value, page: 1 });
-  refresh();
-});
+byId("state").addEventListener("change", (event) => look({ state: event.target.value, page: 1 }));
 for (const form of document.querySelectorAll("form")) form.addEventListener("submit", (event) => event.preventDefault());
-byId("previous").addEventListener("click", () => { wanted.page -= 1; refresh(); });
-byId("next").addEventListener("click", () => { wanted.page += 1; refresh(); });
+byId("previous").addEventListener("click", () => look({ page: wanted.page - 1 }));
+byId("next").addEventListener("click", () => look({ page: wanted.page + 1 }));
 byId("pause").addEventListener("click", () => act("/api/pause", {}));
 byId("resume").addEventListener("click", () => act("/api/resume", {}));
 for (const radio of document.querySelectorAll("input[name=range]")) {

@@ -5,12 +5,12 @@ from typing import Final
 
 from longshore.web.actions import Actions
 from longshore.web.app import StatusApp
-from longshore.web.board import Board
+from longshore.web.board import LOGS_AT_ONCE, Board
 from longshore.web.settings import StatusSettings
 from longshore_kit.ambassador.server import WebServer, bound
 
-THREADS: Final = 4
-"""A log that a slow API server is asked for must not hold up the others' refreshes."""
+THREADS: Final = 2 * LOGS_AT_ONCE
+"""While as many logs as may be are read from a slow API server, as many threads answer everything else."""
 
 
 def status_server(

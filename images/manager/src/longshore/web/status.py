@@ -96,6 +96,9 @@ class Scaling:
     live: int
     law: str = "fixed"
     arrivals_per_minute: float | None = None
+    """All that is new: what the book's law goes by."""
+    steady_per_minute: float | None = None
+    """The same, batches aside: what the staffing law goes by."""
     work_seconds: float | None = None
     place_seconds: float | None = None
     offered: float | None = None
@@ -309,6 +312,7 @@ class Snapshot:
             load.live,
             law=rule.law,
             arrivals_per_minute=round(load.arrivals * 60, 3),
+            steady_per_minute=round(load.steady * 60, 3),
             work_seconds=load.processing_seconds,
             place_seconds=load.place_seconds,
             offered=decision.offered,
