@@ -103,7 +103,7 @@ class PrometheusRule(_Model):
 
     enabled: bool = False
     labels: Texts = {}
-    runbook_url: str = "https://longshore.dev/docs/operate.md"
+    runbook_url: str = Field(default="https://longshore.dev/docs/operate.md", min_length=1)
     failed_ratio: float = Field(default=0.1, gt=0, le=1)
     oldest_waiting_seconds: int = Field(default=3600, ge=1)
 

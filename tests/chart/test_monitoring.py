@@ -135,6 +135,7 @@ FINE = {
     "longshore_oldest_waiting_seconds": "60x120",
     "longshore_parallelism_actual": "2x120",
     "longshore_parallelism_maximum": "2x120",
+    "longshore_parallelism_frozen": "0x120",
 }
 """Two hours of a queue that is well, a minute apart: what Prometheus' own tests take for a series."""
 ILL: dict[str, tuple[dict[str, str | None], int]] = {
@@ -148,6 +149,14 @@ ILL: dict[str, tuple[dict[str, str | None], int]] = {
     "LongshoreBreakerOpen": ({"longshore_breaker_open": "1x120"}, 5),
     "LongshoreItemsFailing": ({'longshore_items_finished_total{outcome="failed"}': "0+5x120"}, 7),
     "LongshoreItemsWaitTooLong": ({"longshore_oldest_waiting_seconds": "7201x120"}, 10),
+    "LongshoreNoRoom": (
+        {
+            "longshore_oldest_waiting_seconds": "7201x120",
+            "longshore_parallelism_frozen": "1x120",
+            "longshore_parallelism_actual": "1x120",
+        },
+        20,
+    ),
     "LongshoreNoProgress": (
         {
             'longshore_items{state="running"}': "0x120",
@@ -174,6 +183,14 @@ WELL: dict[str, dict[str, str | None]] = {
     "a long wait, with places that are free": {
         "longshore_oldest_waiting_seconds": "7201x120",
         "longshore_parallelism_actual": "1x120",
+    },
+    "no room, and nothing that has waited for long": {
+        "longshore_parallelism_frozen": "1x120",
+        "longshore_parallelism_actual": "1x120",
+    },
+    "a breaker that is open, with nothing that waits": {
+        "longshore_breaker_open": "1x120",
+        'longshore_items{state="waiting"}': "0x120",
     },
     "nothing to do": {
         'longshore_items{state="waiting"}': "0x120",

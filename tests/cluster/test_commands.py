@@ -255,14 +255,18 @@ def test_who_may_not_look_is_told_which_right_is_missing(release: Release, tmp_p
     assert retried.returncode == 1
 
 
-def test_the_rights_that_doctor_asks_for_are_the_roles() -> None:
-    """One table, held to the chart."""
+@pytest.mark.parametrize("has_page", [False, True])
+def test_the_rights_that_doctor_asks_for_are_the_roles(has_page: bool) -> None:
+    """One table, held to the chart; a page shows what workers wrote."""
     shipped = {
         (verb, group, resource)
-        for rule in shipped_rules()
+        for rule in shipped_rules(status={"enabled": has_page})
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
 
-    assert {(right.verb, right.group, right.resource) for right in managers_rights("auto")} == shipped
+    assert {
+        (one.verb, one.group, f"{one.resource}/{one.subresource}".rstrip("/"))
+        for one in managers_rights("auto", has_page=has_page)
+    } == shipped

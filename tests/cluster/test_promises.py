@@ -355,11 +355,12 @@ def retried(watched: Watched, one: Bundle) -> bool:
 # --- rights
 
 
-def shipped_rules() -> list[dict[str, Any]]:
+def shipped_rules(**values: Any) -> list[dict[str, Any]]:
     """The rules of the Role that the chart ships."""
     document = {
         "source": {"kind": "custom", "custom": {"url": "http://127.0.0.1:9"}},
         "worker": {"image": "x"},
+        **values,
     }
     ended = subprocess.run(
         [str(tools.helm()), "template", "q", str(CHART), "--kube-version=1.31.0", "--values", "-"],

@@ -18,11 +18,11 @@ def status(release: Release) -> dict[str, Any]:
     return found
 
 
-def page(release: Release) -> dict[str, Any]:
+def page(release: Release, of: str = "status") -> dict[str, Any]:
     """What the status page is made of, from the port that the chart opens."""
     selector = "app.kubernetes.io/component=manager"
     (pod,) = release.kubectl("get", "pods", "-l", selector, "-o", "jsonpath={.items[*].metadata.name}").split()
-    path = f"/api/v1/namespaces/{release.namespace}/pods/{pod}:8083/proxy/api/status"
+    path = f"/api/v1/namespaces/{release.namespace}/pods/{pod}:8083/proxy/api/{of}"
     found: dict[str, Any] = json.loads(release.cluster.kubectl("get", "--raw", path))
     return found
 
@@ -47,9 +47,10 @@ def add(release: Release, *names: str) -> None:
 def test_a_step_in_arrivals_is_followed_and_the_limit_comes_down_again(release: Release) -> None:
     """The number in the log is the one in the metrics and on the page; nothing of it is kept but in Jobs."""
     scaling = {"max": 6, "window": 20, "drainSeconds": 10}
-    worker = shell("sleep 4", image=release.cluster.shell_image)
+    worker = shell("echo on it; sleep 4", image=release.cluster.shell_image)
     release.helm("install", release.values(worker=worker, scaling=scaling, status={"enabled": True}))
     add(release, "first")
+    release.until("the last words of the first one", lambda: page(release, "items/first")["log"] == ["on it"])
     release.until("the first one", lambda: release.outcome("first") == "Complete")
     before = max(decided(release))
     add(release, *(f"more {number:02}" for number in range(14)))

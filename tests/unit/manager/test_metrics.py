@@ -92,6 +92,7 @@ def test_a_queue_in_numbers(metrics: Metrics) -> None:
         "longshore_parallelism_limit": 0,
         "longshore_parallelism_actual": 0,
         "longshore_parallelism_maximum": 3,
+        "longshore_parallelism_frozen": 0,
         "longshore_utilisation_ratio": 0,
         "longshore_source_up": 1,
         "longshore_source_last_success_timestamp_seconds": 1700000000.5,
@@ -207,8 +208,18 @@ def test_what_the_law_decided_and_what_came_of_it(metrics: Metrics) -> None:
         "longshore_parallelism_limit": 2,
         "longshore_parallelism_actual": 1,
         "longshore_parallelism_maximum": 3,
+        "longshore_parallelism_frozen": 0,
         "longshore_utilisation_ratio": 0.5,
     }
+
+
+def test_that_there_is_no_room_is_a_number_too(metrics: Metrics) -> None:
+    """Who is on call hears of it when items wait for long."""
+    waits = job_for("a", State.STARTING, is_out_of_room=True)
+
+    metrics.note(survey(waits, verdict=judge(replace(OF_TWO, jobs=jobs_of(waits)), Limits(rule=Rule(maximum=3)))))
+
+    assert of(metrics, "longshore_parallelism_frozen") == {"longshore_parallelism_frozen": 1}
 
 
 def test_a_queue_that_is_held_says_by_what(metrics: Metrics) -> None:

@@ -163,6 +163,11 @@ class Metrics:
             "Running workers over Jobs that may live now; 0 when idle.",
             value=running / limit if limit else 0,
         )
+        yield GaugeMetricFamily(
+            "longshore_parallelism_frozen",
+            "1 while no more Jobs may live than do, since workers that were started find no room.",
+            value=bool(decision and decision.is_frozen),
+        )
         yield _known(
             "longshore_offered_load",
             "Workers that arrivals and what waits would keep busy on average; not before an item has finished.",

@@ -19,7 +19,7 @@ class Right:
 
 
 PERSONS_RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
-    "ls, dead, explain": (
+    "status, ls, dead, explain": (
         *(Right(verb, "jobs", "batch") for verb in ("list", "watch")),
         *(Right(verb, "pods") for verb in ("list", "watch")),
         Right("list", "events"),
@@ -28,7 +28,8 @@ PERSONS_RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
         # get for the web socket that it comes by; newer servers ask for create as well, as kubectl needs it.
         *(Right(verb, "pods", subresource="portforward") for verb in ("get", "create")),
     ),
-    "logs": (Right("get", "pods", subresource="log"),),
+    "logs, top": (Right("get", "pods", subresource="log"),),
+    "pause, resume, drain": tuple(Right(verb, "configmaps") for verb in ("get", "create", "patch")),
     "retry, rerun": (
         Right("delete", "jobs", "batch"),
         *(Right(verb, "configmaps") for verb in ("get", "create", "patch", "delete")),
@@ -37,11 +38,12 @@ PERSONS_RIGHTS: Final[Mapping[str, tuple[Right, ...]]] = {
 """What each of our commands needs of who types it."""
 
 
-def managers_rights(payload: str) -> tuple[Right, ...]:
-    """What the chart's Role gives the manager, by the queue's `worker.payload`."""
+def managers_rights(payload: str, *, has_page: bool = False) -> tuple[Right, ...]:
+    """What the chart's Role gives the manager, by the queue's `worker.payload` and whether there is a status page."""
     return (
         *(Right(verb, "jobs", "batch") for verb in ("get", "list", "watch", "create", "patch", "delete")),
         *(Right(verb, "pods") for verb in ("list", "watch", "delete")),
+        *([Right("get", "pods", subresource="log")] if has_page else []),
         *(Right(verb, "events") for verb in ("list", "create", "patch")),
         *(Right(verb, "configmaps") for verb in ("get", "list", "watch", "create", "patch", "delete")),
         *(Right(verb, "secrets") for verb in ("get", "create", "delete") if payload == "secret"),
