@@ -434,6 +434,18 @@ def test_what_is_being_started_while_somebody_drains_is_not(
     assert len(one.until_worked_through().jobs) == len(items.names)
 
 
+def test_groups_that_are_gone_are_not_remembered(tmp_path: Path, clock: FakeClock) -> None:
+    """Where each day is a group, memory does not grow with the days."""
+    items = FakeItems("monday/a", "monday/b")
+    queue = shell_queue(tmp_path, "true", queue={"groupBy": "^[^/]+"}, keep={"finished": 0})
+    one = OneManager(tmp_path, queue, items, clock)
+    one.until_worked_through()
+    items.names = ("tuesday/a",)
+    one.until_worked_through()
+    until(lambda: list(one.tick().last_started) == ["tuesday"])
+    one.engine.close()
+
+
 def test_invariant_3_jobs_that_can_not_be_seen_are_reported_and_nothing_is_done(
     one: OneManager, tmp_path: Path
 ) -> None:

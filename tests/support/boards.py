@@ -1,6 +1,6 @@
 """Boards to look at, without a manager: queues with nothing in them, with a bit of everything, with far too much."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -155,10 +155,10 @@ class Recorder:
     retried: list[str] = field(default_factory=list)
     said: Mode = Mode.RUNNING
 
-    def retry(self, item: str) -> bool:
+    def retry(self, items: Sequence[str]) -> Sequence[str]:
         """As `Retry`."""
-        self.retried.append(item)
-        return True
+        self.retried += items
+        return items
 
     def mode(self) -> Mode:
         """As `Control.mode`."""

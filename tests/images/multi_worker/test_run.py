@@ -11,6 +11,7 @@ from images.multi_worker.conftest import LABEL, Pipe, left
 from support.cluster import images
 from support.cluster.docker import OwnDocker
 from support.queues import shell_stage
+from support.servers.registry import half_registry
 from support.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -82,6 +83,17 @@ def test_what_can_not_be_started_is_said(pipe: Pipe, stage: dict[str, Any], code
     ended = pipe.run()
 
     assert (ended.code, words in ended.result) == (code, True), ended.result
+
+
+def test_a_pull_that_ends_in_its_midst_says_why(pipe: Pipe) -> None:
+    """The daemon answers that it has begun, and tells the rest in the stream alone."""
+    with half_registry() as image:
+        pipe.write({**shell_stage("only", "true"), "image": image})
+        ended = pipe.run()
+
+    assert (ended.code, "it can't be pulled: " in ended.result, "unknown blob" in ended.result) == (1, True, True), (
+        ended
+    )
 
 
 def test_what_an_item_holds_stays_a_value(pipe: Pipe) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from longshore_kit.archives import first_file
+from longshore_kit.archives import archive_of, first_file
 
 
 def pieces_of(name: str, data: bytes | None, size: int = 700) -> Iterator[bytes]:
@@ -34,6 +34,15 @@ def pieces_of(name: str, data: bytes | None, size: int = 700) -> Iterator[bytes]
 def test_of_a_file_its_end_is_read(data: bytes | None, most_bytes: int | None, read: bytes | None) -> None:
     """As much as is wanted, of any size; a folder is no file."""
     assert first_file(pieces_of("result", data), most_bytes) == read
+
+
+def test_a_tar_has_files_and_folders_by_their_paths() -> None:
+    """In their order, with their modes, and nothing of whose they were here."""
+    made = archive_of({"work": None, "work/item.json": b"{}"}, mode=0o400, folder_mode=0o755)
+    with tarfile.open(fileobj=io.BytesIO(made)) as archive:
+        found = [(one.name, one.isdir(), one.mode, one.uid, one.size) for one in archive]
+
+    assert found == [("work", True, 0o755, 0, 0), ("work/item.json", False, 0o400, 0, 2)]
 
 
 @pytest.mark.parametrize("pieces", [[], [b"no tar"], [b"x" * 2000]])

@@ -75,6 +75,17 @@ def test_nothing_of_a_program_outlives_its_leash(tmp_path: Path, how: str) -> No
         assert code == (7 if how == "the program ends" else 128 + signal.SIGTERM)
 
 
+def test_a_signal_that_comes_as_the_program_starts_ends_it_too(tmp_path: Path) -> None:
+    """The program itself sends it, before anything else can have happened."""
+    script = f"trap '' TERM; kill -TERM $PPID; echo $$ > {tmp_path}/program; sleep 1000"
+    with subprocess.Popen(
+        [sys.executable, "-m", "longshore.leash", "sh", "-c", script], stdin=subprocess.PIPE
+    ) as leash:
+        leash.wait(timeout=PATIENCE_SECONDS)
+
+    assert not psutil.pid_exists(int((tmp_path / "program").read_text()))
+
+
 def test_a_leash_that_is_killed_takes_its_program_along(tmp_path: Path) -> None:
     """SIGKILL leaves nobody time to clean up: the kernel ends the program itself."""
     with leashed(tmp_path) as leash:

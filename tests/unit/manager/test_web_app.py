@@ -297,18 +297,22 @@ class Keeping:
 @pytest.mark.parametrize(
     ("kept", "expected"),
     [
-        (Keeping(job("a", State.FAILED)), (True, ["a", ["a"], "woken"])),
-        (Keeping(records=Records({"a": Record("a", State.FAILED)})), (True, [["a"], "woken"])),
-        (Keeping(job("a", State.RUNNING)), (False, [])),
-        (Keeping(job("a")), (False, [])),
-        (Keeping(), (False, [])),
+        (Keeping(job("a", State.FAILED)), (["a"], ["a", ["a"], "woken"])),
+        (Keeping(records=Records({"a": Record("a", State.FAILED)})), (["a"], [["a"], "woken"])),
+        (
+            Keeping(job("a", State.FAILED), job("b", State.FAILED), job("c", State.FAILED)),
+            (["a", "b"], ["a", "b", ["a", "b"], "woken"]),
+        ),
+        (Keeping(job("a", State.RUNNING)), ([], [])),
+        (Keeping(job("a")), ([], [])),
+        (Keeping(), ([], [])),
     ],
 )
 def test_retry_deletes_the_job_and_then_the_record(kept: Keeping, expected: object) -> None:
-    """Of failed items alone."""
+    """Of failed items alone, and of all at once."""
     retry = Retry(kept, kept, lambda: kept.done.append("woken"))
 
-    assert (retry("a"), kept.done) == expected
+    assert (retry(["a", "b"]), kept.done) == expected
 
 
 def test_survey_is_looked_at_once_for_many_readers() -> None:

@@ -21,6 +21,7 @@ from longshore.descendants import become_reaper, die_with, end_descendants
 from longshore_kit.signals import stop_on_signals
 
 _GRACE_SECONDS: Final = 2.0
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 _NOT_FOUND: Final = 127
 """As a shell says that there is no such program."""
 
@@ -28,18 +29,21 @@ _NOT_FOUND: Final = 127
 def main(command: list[str]) -> int:
     """Run it to its end, or to ours: its exit code, and 128 and the signal's number where one ended it."""
     is_reaper = become_reaper()
+    # One that comes between the program's start and its handler would end us alone.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         # Before any thread is there: what runs between fork and exec must not wait for a lock that one of them held.
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=partial(die_with, os.getpid()),  # noqa: PLW1509 - see above
+            preexec_fn=partial(_begin, os.getpid()),  # noqa: PLW1509 - see above
         )
     except OSError as exc:
         sys.stderr.write(f"{command[0]}: can't be started: {exc.strerror}\n")
         return _NOT_FOUND
     stopping = stop_on_signals()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     for wait in (_until_parent_ends, stopping.wait):
         threading.Thread(target=_end_after, args=(wait, child), daemon=True).start()
     code = child.wait()
@@ -47,6 +51,11 @@ def main(command: list[str]) -> int:
     if is_reaper:
         end_descendants()
     return code if code >= 0 else 128 - code
+
+
+def _begin(parent: int) -> None:
+    die_with(parent)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
 def _until_parent_ends() -> None:

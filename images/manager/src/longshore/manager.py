@@ -410,6 +410,7 @@ class Manager:
             self._acknowledger.forget(listed.union(jobs))
             self._note_arrivals(listed, fresh.wall)
             self._line = line_of(fresh.items.names, self._turns, self._first_seen)
+            self._forget_turns(jobs)
             observed = replace(observed, absences=self._absences, first_seen=self._first_seen, line=self._line)
         return observed
 
@@ -418,6 +419,12 @@ class Manager:
         if self._last_started is None:
             self._last_started = turns_taken(((job.item, job.created) for job in jobs.values()), self._turns)
         return self._last_started
+
+    def _forget_turns(self, jobs: Jobs) -> None:
+        """Of groups of which nothing is listed or kept any more: days that are groups would never end."""
+        if self._last_started and self._line:
+            known = {*(self._line.groups or {}).values(), *map(self._turns.group_of, jobs)}
+            self._last_started = {group: at for group, at in self._last_started.items() if group in known}
 
     def _note_arrivals(self, listed: frozenset[str], at: float) -> None:
         """What is new since the last listing has come since; of what the first one has, nobody knows when."""

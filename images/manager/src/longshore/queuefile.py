@@ -117,7 +117,7 @@ class Scaling(Model):
     min: int = Field(default=0, ge=0)
     max: int = Field(default=10, ge=1, le=10_000)
     law: Law = Field(default="staffing", description="How many that are: docs/scaling.md compares them.")
-    drain_seconds: float = Field(default=60, gt=0, description="How soon what waits should be worked off.")
+    drain_seconds: float = Field(default=60, ge=1, description="How soon what waits should be worked off.")
     window: float = Field(
         default=300, ge=10, le=86_400, description="Seconds over which arrivals and times are averaged."
     )

@@ -6,9 +6,7 @@ nothing of ours in it.
 """
 
 import contextlib
-import io
 import sys
-import tarfile
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,8 +15,9 @@ from typing import Any, Final, Self
 import docker
 import requests
 from docker.types import Mount
+from docker.utils import parse_repository_tag
 
-from longshore_kit.archives import first_file
+from longshore_kit.archives import archive_of, first_file
 from longshore_kit.errors import ItemFailed
 from longshore_kit.logs import get_logger
 
@@ -108,7 +107,8 @@ class Containers:
             ItemFailed: the daemon did not take them.
         """
         with self._told("takes no files"):
-            self._files.put_archive(_FILES, _archive(volume, files, mode))
+            content = {volume: None, **{f"{volume}/{name}": data for name, data in files.items()}}
+            self._files.put_archive(_FILES, archive_of(content, folder_mode=mode))
 
     def read(self, volume: str, name: str, most_bytes: int) -> str:
         """The end of a file in a volume; empty where there is none, or it is none."""
@@ -166,11 +166,18 @@ class Containers:
             self._client.images.get(image)
         except docker.errors.ImageNotFound:
             try:
-                self._client.images.pull(image)
+                self._pull(image)
             except _ERRORS as exc:
                 raise ItemFailed(f"there is no image {image!r} here, and it can't be pulled: {_words(exc)}") from exc
         except _ERRORS as exc:
             raise ItemFailed(f"the Docker daemon at {self._host} can't be asked: {_words(exc)}") from exc
+
+    def _pull(self, image: str) -> None:
+        repository, tag = parse_repository_tag(image)
+        for line in self._client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+            # What goes wrong in the midst of it is told there alone.
+            if "error" in line:
+                raise docker.errors.DockerException(str(line["error"]))
 
     def _remove(self) -> None:
         ours = {"label": f"{ITEM_LABEL}={self._label}"}
@@ -225,19 +232,6 @@ class _Tail:
                 self._kept = (self._kept + piece)[-_TAIL_BYTES:]
                 sys.stdout.buffer.write(piece)
                 sys.stdout.buffer.flush()
-
-
-def _archive(folder: str, files: Mapping[str, bytes], mode: int) -> bytes:
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w") as archive:
-        head = tarfile.TarInfo(folder)
-        head.type, head.mode = tarfile.DIRTYPE, mode
-        archive.addfile(head)
-        for name, data in files.items():
-            member = tarfile.TarInfo(f"{folder}/{name}")
-            member.size, member.mode = len(data), 0o444
-            archive.addfile(member, io.BytesIO(data))
-    return made.getvalue()
 
 
 def _words(exc: Exception) -> str:

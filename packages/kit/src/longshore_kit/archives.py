@@ -1,9 +1,9 @@
-"""Files as a Docker daemon hands them out: a tar that comes in pieces. Knows no daemon."""
+"""Files as a Docker daemon takes them and hands them out: a tar, out of it in pieces. Knows no daemon."""
 
 import contextlib
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 _PIECE_BYTES: Final = 64 * 1024
@@ -41,3 +41,18 @@ def first_file(pieces: Iterator[bytes], most_bytes: int | None = None) -> bytes 
             kept = (kept + piece)[-most_bytes:] if most_bytes else kept + piece
         return kept
     return None
+
+
+def archive_of(files: Mapping[str, bytes | None], *, mode: int = 0o444, folder_mode: int = 0o777) -> bytes:
+    """A tar of files by their paths, in this order; None: a folder."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            if data is None:
+                member.type, member.mode = tarfile.DIRTYPE, folder_mode
+                archive.addfile(member)
+            else:
+                member.size, member.mode = len(data), mode
+                archive.addfile(member, io.BytesIO(data))
+    return made.getvalue()

@@ -3,7 +3,7 @@
 Owns which items may be. How an item is taken up again (again.py), and how a queue is paused, is somebody else's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from longshore.again import Book, Keeper, take_up
@@ -15,8 +15,8 @@ from longshore.state import State
 class Actions:
     """What was handed in; what is None is not offered."""
 
-    retry: Callable[[str], bool] | None = None
-    """Whether the item of this name had failed, and will be tried again."""
+    retry: Callable[[Sequence[str]], Sequence[str]] | None = None
+    """Those of these items that had failed, and will be tried again."""
     control: Control | None = None
 
     def names(self) -> tuple[str, ...]:
@@ -32,19 +32,19 @@ class Retry:
     book: Book
     wake: Callable[[], None] = lambda: None
 
-    def __call__(self, item: str) -> bool:
+    def __call__(self, items: Sequence[str]) -> Sequence[str]:
         """
-        Whether it had failed.
+        Those that had failed.
 
         Raises:
             EngineError: could not; safe to retry.
             LedgerUnavailable: the same.
         """
         jobs, records = self.keeper.jobs(), self.book.read()
-        job, record = jobs.get(item), records.get(item)
-        known = job or record
-        if known is None or known.state is not State.FAILED:
-            return False
-        take_up(self.keeper, self.book, {item: job} if job else {}, records, [records.key_of(item)])
-        self.wake()
-        return True
+        failed = [
+            item for item in items if (known := jobs.get(item) or records.get(item)) and known.state is State.FAILED
+        ]
+        if failed:
+            take_up(self.keeper, self.book, jobs, records, [records.key_of(item) for item in failed])
+            self.wake()
+        return failed

@@ -161,15 +161,16 @@ class StatusApp:
             items = msgspec.json.decode(body, type=RetryAsked).items
         except msgspec.DecodeError as exc:
             raise Refused(400, f'expected {{"items": ["NAME"]}}: {exc}') from exc
-        retried, refused = [], {}
-        for item in dict.fromkeys(items):
-            if self._board.is_gone(item):
-                refused[item] = "its source has it no more, so nothing would try it again"
-            elif not self._actions.retry(item):
-                refused[item] = "it has not failed"
-            else:
-                retried.append(item)
-                self._log.info("item retried from the status page", item=item)
+        gone = self._board.gone(items)
+        retried = self._actions.retry([item for item in dict.fromkeys(items) if item not in gone])
+        for item in retried:
+            self._log.info("item retried from the status page", item=item)
+        done = frozenset(retried)
+        refused = {
+            item: "its source has it no more, so nothing would try it again" if item in gone else "it has not failed"
+            for item in dict.fromkeys(items)
+            if item not in done
+        }
         return {"retried": retried, "refused": refused}
 
     def _pause(self, _: bytes) -> object:

@@ -6,7 +6,7 @@ page open or ten: what is made of a survey is kept until there is a newer one, a
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -111,10 +111,10 @@ class Board:
         sentence = snapshot.sentence(one, self._inside.now(), self._inside.retry_command(item), self._told())
         return Detail(snapshot.row(one), sentence, log_lines(text), error)
 
-    def is_gone(self, item: str) -> bool:
-        """Whether its source lists an item no more: nothing would try it again."""
-        snapshot = self._look()
-        return snapshot.survey.items is not None and not snapshot.is_listed(item)
+    def gone(self, items: Iterable[str]) -> frozenset[str]:
+        """Those that their source lists no more: nothing would try them again."""
+        listed = self._look().survey.items
+        return frozenset(items).difference(listed.names) if listed else frozenset()
 
     def _log(self, job: Job) -> tuple[str, str]:
         """The end of a Job's log, and why it can't be read now."""

@@ -5,8 +5,6 @@ JSON; what that says is objects.py's. https://docs.docker.com/reference/api/engi
 """
 
 import contextlib
-import io
-import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, Self
@@ -16,7 +14,7 @@ import urllib3.exceptions
 from docker.types import Mount
 from docker.utils import parse_repository_tag
 
-from longshore_kit.archives import first_file
+from longshore_kit.archives import archive_of, first_file
 from longshore_kit.errors import EngineError, EngineUnavailable
 
 EMPTY_IMAGE: Final = "longshore/empty:1"
@@ -97,7 +95,7 @@ class DockerApi:
         with _told("takes no image"):
             if self.image(EMPTY_IMAGE) is None:
                 repository, _, tag = EMPTY_IMAGE.partition(":")
-                self._client.api.import_image_from_data(_archive({}), repository=repository, tag=tag)
+                self._client.api.import_image_from_data(archive_of({}), repository=repository, tag=tag)
         return self.create(name, EMPTY_IMAGE, options, mounts)
 
     def rename(self, container: str, name: str) -> bool:
@@ -144,7 +142,7 @@ class DockerApi:
     def put(self, container: str, folder: str, files: Mapping[str, bytes | None], *, mode: int = 0o444) -> None:
         """Files below a folder of the container, by their paths; None: a folder that is open to all."""
         with _told("takes no files"):
-            self._client.api.put_archive(container, folder, _archive(files, mode))
+            self._client.api.put_archive(container, folder, archive_of(files, mode=mode))
 
     def read(self, container: str, path: str, most_bytes: int | None = None) -> bytes | None:
         """A file of the container, or its end; None where there is none, or it is none."""
@@ -237,20 +235,6 @@ def _told(what: str) -> Iterator[None]:
             # It is there, and this very thing hangs: a container on a file system that does, say.
             raise EngineError(f"Docker {what} within {_TIMEOUT_SECONDS} s") from exc
         raise EngineUnavailable(f"the Docker daemon does not answer: {_words(exc)}") from exc
-
-
-def _archive(files: Mapping[str, bytes | None], mode: int = 0o444) -> bytes:
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            if data is None:
-                member.type, member.mode = tarfile.DIRTYPE, 0o777
-                archive.addfile(member)
-            else:
-                member.size, member.mode = len(data), mode
-                archive.addfile(member, io.BytesIO(data))
-    return made.getvalue()
 
 
 def _words(exc: Exception) -> str:
