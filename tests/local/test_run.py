@@ -4,7 +4,9 @@ import json
 import random
 import signal
 import subprocess
+from pathlib import Path
 
+import psutil
 import pytest
 
 from support.queues import NASTY_NAMES
@@ -153,6 +155,37 @@ def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(local: LocalRun) -> None
 
     assert (process.returncode, complaint) == (130, f"longshore: stopped. To go on: longshore run {local.file}\n")
     assert ((local.out / "asked").exists(), again.returncode, local.states()) == (True, 0, {"a": "done"})
+
+
+def test_a_supervisor_that_does_not_answer_keeps_nobody_waiting(local: LocalRun) -> None:
+    """Its worker's grace and a bit more, then the run ends and says whose worker it has left."""
+    local.add_items("a")
+    pod = {"podTemplate": {"spec": {"terminationGracePeriodSeconds": 0}}}
+    local.define("true", worker={"command": ["sh", "-c", "touch $OUT_PATH/up; sleep 1000"], "volumes": ["out"], **pod})
+    process = local.start()
+    await_file(local.out / "up", process)
+    (supervisor,) = [one for one in psutil.process_iter() if is_supervisor(one, local.folder)]
+
+    supervisor.suspend()
+    process.send_signal(signal.SIGTERM)
+    _, complaint = process.communicate(timeout=60)
+
+    assert (process.returncode, complaint.splitlines()) == (
+        130,
+        [
+            "longshore: not stopped within 5 s, so left to end by themselves: a",
+            f"longshore: stopped. To go on: longshore run {local.file}",
+        ],
+    )
+
+
+def is_supervisor(process: psutil.Process, folder: Path) -> bool:
+    """Whether a process sees to a Job of the queue in `folder`."""
+    try:
+        words = process.cmdline()
+    except psutil.Error:
+        return False
+    return any(word.endswith("supervisor.py") for word in words) and any(str(folder) in word for word in words)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import contextlib
 import enum
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,6 +37,11 @@ from longshore_kit.logs import configure, get_logger
 from longshore_kit.signals import stop_on_signals
 
 _STOP_PAUSE: Final = 0.2
+_STOP_SLACK: Final = 5.0
+"""What a worker's supervisor gets beside the worker's own grace: it answers at once, if the machine lets it."""
+_GRACE: Final = 30
+"""A cluster's own, where the queue says none."""
+_NAMED: Final = 3
 _STARTS_AT_ONCE: Final = 4
 
 
@@ -104,6 +110,11 @@ def _view(output: RunOutput, local: LocalQueue, engine: LocalEngine) -> View:
     if output is RunOutput.JSON:
         return JsonView()
     return LiveView(local.queue, engine) if is_terminal() else TextView()
+
+
+def _grace_seconds(local: LocalQueue, engine: LocalEngine) -> float:
+    pod = local.sample_bundle(engine).job["spec"]["template"]["spec"]
+    return float(pod.get("terminationGracePeriodSeconds", _GRACE))
 
 
 @dataclass(frozen=True)
@@ -214,8 +225,15 @@ class _Run:
         self.view.say(
             f"stopping {len(jobs)} workers; Ctrl-C again leaves them to end by themselves" if jobs else "stopping"
         )
+        grace = _grace_seconds(self.local, self.engine) + _STOP_SLACK
+        until = time.monotonic() + grace
         changed = threading.Event()
-        while self.engine.stop_workers(jobs):
+        while jobs := [job for job in jobs if self.engine.stop_workers([job])]:
+            if time.monotonic() >= until:
+                names = ", ".join(safe(job.item) for job in jobs[:_NAMED])
+                more = f" and {len(jobs) - _NAMED} more" if len(jobs) > _NAMED else ""
+                complain(f"not stopped within {grace:g} s, so left to end by themselves: {names}{more}")
+                return
             # No event tells of a supervisor that another process started.
             changed.wait(_STOP_PAUSE)
 

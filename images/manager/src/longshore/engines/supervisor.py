@@ -180,6 +180,8 @@ class _Supervisor:
         attempt = self.status.failures + 1
         first = self._beginning(self.containers[0], {})
         self._write(phase="running", attempt=attempt, reason="", message="", exit_code=None, **first)
+        if self._is_told_to_stop():
+            return False
         try:
             self._lay_out()
         except OSError as exc:
@@ -350,11 +352,16 @@ class _Supervisor:
             changes["since"] = round(time.time(), 3)
         self.status = replace(self.status, **changes)
         text = json.dumps(asdict(self.status))
-        while not _is_written(self.folder / STATUS, text, durable=self.status.is_final):
-            # A full disk, most likely: an outcome that is not written would be lost, so it waits for room.
-            time.sleep(_RETRY_SECONDS)  # there is no event for room on a disk
+        while not _is_written(self.folder / STATUS, text, durable=self.status.is_final) and self._may_wait_for_room():
+            # A full disk, most likely; there is no event for room on one.
+            self._sleep_until(time.monotonic() + _RETRY_SECONDS)
         with contextlib.suppress(OSError):
             os.write(self.notify, CHANGED)
+
+    def _may_wait_for_room(self) -> bool:
+        """Whether what can't be written is worth more than an end: an outcome would be lost, all else is done again."""
+        is_outcome = self.status.is_final and not (self.folder / DELETING).exists()
+        return is_outcome or not self._is_told_to_stop()
 
     # --- nothing of an attempt outlives it
 
