@@ -10,6 +10,7 @@ from typing import Annotated, Final, NoReturn, TypeAlias
 
 import typer
 
+from longshore.explain import safe
 from longshore_kit.errors import ItemRejected, LongshoreError, ManifestRefused, SettingsError
 
 
@@ -69,8 +70,9 @@ def _typed_character(char: str) -> str:
 
 
 def complain(message: str) -> None:
-    """A line for a person, on stderr."""
-    sys.stderr.write(f"longshore: {message}\n")
+    """Words for a person, on stderr: our lines stay lines, and no terminal obeys what somebody else has put in them."""
+    told = "\n".join(safe(line) for line in message.split("\n"))
+    sys.stderr.write(f"longshore: {told}\n")
 
 
 def misuse(message: str) -> NoReturn:
