@@ -158,6 +158,21 @@ class TestProcessEngine(EngineContract):
 
         assert (job.state, job.attempt, job.exit_code != 65) == (state, attempts, True)
 
+    @pytest.mark.parametrize(
+        "instead",
+        ["mkfifo worker.log", "ln -s /dev/zero worker.log", "ln -s manifest.json worker.log", "mkdir worker.log"],
+    )
+    def test_whatever_a_worker_puts_in_its_logs_place_nobody_hangs_on_it(
+        self, watched: Watched, folder: Path, instead: str
+    ) -> None:
+        """Who looks at a log gets what is in a file, or nothing."""
+        script = f'cd "$(dirname "$WORK_ITEM_FILE")/.."; rm worker.log; {instead}; touch {folder}/up; sleep 1000'
+        self.start(watched, folder, script)
+        running = watched.until("a", lambda _: (folder / "up").exists())
+        assert running is not None
+
+        assert watched.engine.log(running) == ""
+
     @pytest.mark.parametrize("damage", ["", "{", "[]", '{"phase": 1}'])
     def test_a_job_whose_status_is_damaged_has_failed_and_says_so(
         self, watched: Watched, folder: Path, damage: str

@@ -224,12 +224,8 @@ class ProcessEngine:
     def log(self, job: Job, stage: str = "") -> str:
         """As `Engine.log`: of a worker that runs, and of a failed one."""
         stage = stage or job.stage
-        try:
-            with (self._folder(job.name) / (f"{LOGS}/{stage}" if stage else LOG)).open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_BYTES))
-                return file.read(LOG_BYTES).decode(errors="replace")
-        except FileNotFoundError:
-            return ""
+        path = self._folder(job.name) / (f"{LOGS}/{stage}" if stage else LOG)
+        return supervisor.tail(path, LOG_BYTES, errors="replace")
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """As `Engine.watch`: at once for Jobs started here; what another process started is seen at the next look."""

@@ -340,11 +340,11 @@ class _Supervisor:
 
     def _result(self) -> str:
         """What the worker left in its result file."""
-        return _tail(self.folder / FILES / RESULT, _RESULT_BYTES).strip()
+        return tail(self.folder / FILES / RESULT, _RESULT_BYTES).strip()
 
     def _reason(self) -> str:
         """The worker's own words on its failure: its result, else the end of its log."""
-        log = _tail(self._log(), _TAIL_BYTES).strip().splitlines()
+        log = tail(self._log(), _TAIL_BYTES).strip().splitlines()
         return self._result() or "\n".join(log[-_TAIL_LINES:])
 
     def _write(self, **changes: Any) -> None:  # noqa: ANN401 - the fields of Status
@@ -396,6 +396,21 @@ def write_aside(path: Path, text: str, *, durable: bool) -> None:
         raise
     if durable:
         sync_folder(path.parent)
+
+
+def tail(path: Path, size: int, *, errors: str = "ignore") -> str:
+    """The end of a file, of a regular one only: a pipe, a link or a folder in its place says nothing."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return ""
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return ""
+        return os.pread(descriptor, size, max(0, status.st_size - size)).decode(errors=errors)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
@@ -489,27 +504,12 @@ def _signal_group(worker: subprocess.Popen[bytes], number: signal.Signals) -> No
         os.killpg(worker.pid, number)
 
 
-def _tail(path: Path, size: int) -> str:
-    """The end of a file, of a regular one only: a pipe, a link or a folder in its place says nothing."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError:
-        return ""
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return ""
-        return os.pread(descriptor, size, max(0, status.st_size - size)).decode(errors="ignore")
-    finally:
-        os.close(descriptor)
-
-
 def _cut(path: Path, size: int) -> None:
     """Keep the end of a file only."""
     with contextlib.suppress(OSError):
         if path.stat().st_size > size:
             # In one step: who reads along never sees half of it.
-            write_aside(path, _tail(path, size), durable=False)
+            write_aside(path, tail(path, size), durable=False)
 
 
 def _drain(pipe: int) -> bytes:
