@@ -1,6 +1,7 @@
 """The process engine: the engines' contract, and what only processes of this machine can suffer."""
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -310,6 +311,23 @@ class TestProcessEngine(EngineContract):
         with pytest.raises(EngineUnavailable, match="Not a directory"):
             watched.engine.jobs()
         (folder / "state/jobs").unlink()
+
+    def test_a_job_that_can_not_be_deleted_is_an_error_of_the_engine(
+        self, watched: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A state folder that is only to be read: who retries is told so in words."""
+        self.start(watched, folder, "exit 65")
+        failed = watched.until_finished("a")
+
+        def refuse(path: Path) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+        with monkeypatch.context() as only:
+            only.setattr(Path, "touch", refuse)
+            with pytest.raises(EngineUnavailable, match=r"could not be deleted.*Read-only"):
+                watched.engine.delete(failed)
+
+        assert dict(watched.engine.jobs()) == {"a": failed}
 
     def test_a_job_made_anew_under_its_name_is_seen_anew(
         self, watched: Watched, make: Callable[[], Watched], folder: Path

@@ -119,7 +119,7 @@ def _again(where: Where, file: str | None, wish: _Wish, *, dry_run: bool, yes: b
     configure("auto", level="ERROR")
     words = _WORDS[wish.state]
     with told_to_people():
-        place, named = where.open(file, wish.names)
+        place, named = where.open(file, wish.names, to_change=not dry_run)
         wish = replace(wish, names=tuple(named))
         if [bool(named), wish.every, bool(wish.reason)].count(True) != 1:
             misuse(f"name the items that should be {words.again}, or give {words.instead}")

@@ -82,9 +82,13 @@ class Where:
         """Whether a queue in a cluster is meant."""
         return program() == KUBECTL or not (self.queue is self.namespace is self.context is None)
 
-    def open(self, file: str | None, items: Sequence[str | None] = ()) -> tuple["Place", list[str]]:
+    def open(
+        self, file: str | None, items: Sequence[str | None] = (), *, to_change: bool = False
+    ) -> tuple["Place", list[str]]:
         """
         The queue, and the words of the command line that are items: `file` is one too where the queue is in a cluster.
+
+        Of a queue file its state folder is made only `to_change` something: who only looks leaves nothing behind.
 
         Raises:
             SettingsError: the queue file, or an option, is wrong, or there is no such queue.
@@ -101,7 +105,8 @@ class Where:
             raise typer.BadParameter("give a queue file, or -q NAME for a queue in a cluster", param_hint="FILE")
         path = Path(file)
         local = open_queue(load(path, folders=folders_of(self.volume or ())), self.state_folder)
-        local.prepare()
+        if to_change:
+            local.prepare()
         return Here(path, local, self), [_item(word) for word in words[1:]]
 
     def open_item(self, file: str | None, item: str | None) -> tuple["Place", str]:

@@ -186,7 +186,10 @@ class ProcessEngine:
         if not made:
             self._expect_same_item(bundle, target)
         elif not is_refused(bundle.job):
-            self._supervise(bundle.name)
+            try:
+                self._supervise(bundle.name)
+            except OSError as exc:
+                raise EngineUnavailable(f"{target}: the Job's supervisor could not be started: {exc}") from exc
         return made
 
     def delete(self, job: Job) -> None:
@@ -200,6 +203,8 @@ class ProcessEngine:
                 self._finish_deletion(job)
         except FileNotFoundError:
             return
+        except OSError as exc:
+            raise EngineUnavailable(f"{folder}: the Job could not be deleted: {exc}") from exc
 
     def tend(self) -> Sequence[str]:
         """As `Engine.tend`."""
