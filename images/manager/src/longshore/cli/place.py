@@ -30,6 +30,7 @@ from longshore.names import job_name
 from longshore.queuefile import Queue, load
 from longshore.rights import Right
 from longshore.source import Items
+from longshore.web.settings import without_token
 from longshore_kit.contract import name_problem
 from longshore_kit.errors import EngineError, ItemNotFound, SettingsError, SourceUnavailable
 from longshore_kit.logs import get_logger
@@ -264,7 +265,7 @@ class Here(Place):
 
     def source(self) -> AbstractContextManager[Items]:
         """As `Place.source`: through an ambassador of our own for the moment."""
-        return asked(self._local, os.environ, get_logger("longshore.look"))
+        return asked(self._local, without_token(os.environ), get_logger("longshore.look"))
 
     def no_manager(self) -> str:
         """As `Place.no_manager`."""
@@ -280,7 +281,7 @@ class Here(Place):
 
     def check_up(self) -> Iterator[Finding]:
         """As `Place.check_up`."""
-        return checkup.of_machine(self._local, os.environ)
+        return checkup.of_machine(self._local, without_token(os.environ))
 
     def close(self) -> None:
         """As `Place.close`."""

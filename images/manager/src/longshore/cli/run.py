@@ -32,7 +32,7 @@ from longshore.queuefile import load
 from longshore.source import HttpSource
 from longshore.web.actions import Actions, Retry
 from longshore.web.board import Board, Inside
-from longshore.web.settings import StatusSettings
+from longshore.web.settings import TOKEN_VARIABLES, StatusSettings
 from longshore_kit.logs import configure, get_logger
 from longshore_kit.signals import stop_on_signals
 
@@ -90,6 +90,9 @@ def run(
     """
     configure("auto", level="INFO" if verbose else "ERROR")
     with told_to_people():
+        settings = None if no_status else StatusSettings.from_environment(os.environ)
+        for name in TOKEN_VARIABLES:
+            os.environ.pop(name, None)  # what we start, and what that starts, inherits the rest
         local = open_queue(load(file, folders=folders_of(volume or ())), state, engine)
         with contextlib.closing(local.engine(os.environ)) as workers:
             workers.check(local.sample_bundle(workers))
@@ -100,7 +103,7 @@ def run(
             def retry_command(item: str) -> str:
                 return file_command("retry", file, item, volumes=volume, state=state)
 
-            page = None if no_status else _Page(status_port, StatusSettings.from_environment(os.environ), retry_command)
+            page = _Page(status_port, settings, retry_command) if settings else None
             work = _Run(local, workers, _view(output, local, workers), os.environ, page)
             code = work.go(until_done=until_done, again=again)
     raise typer.Exit(code)
