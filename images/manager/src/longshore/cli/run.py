@@ -28,6 +28,7 @@ from longshore.engines.base import LocalEngine
 from longshore.explain import safe
 from longshore.local import Ambassador, EngineKind, LocalQueue, Managing, open_queue
 from longshore.manager import Manager, SourcePoller, Survey, limits_of
+from longshore.patience import Postponed
 from longshore.queuefile import load
 from longshore.source import HttpSource
 from longshore.web.actions import Actions, Retry
@@ -141,6 +142,7 @@ class _Run:
         self.ambassador = Ambassador(local, environ, self.log)
         self.survey = Survey(items=None)
         self._held_back = ""
+        self._is_full = False
 
     def go(self, *, until_done: bool, again: str) -> Exit:
         done = threading.Event()
@@ -171,7 +173,7 @@ class _Run:
                 self.survey = survey
                 board.note(survey)
                 self.view.show(survey)
-                self._say_what_holds_back(survey)
+                self._say_what_holds_back(survey, manager.fullness())
                 if self.ambassador.misuse or (until_done and survey.is_worked_through and not survey.source_error):
                     done.set()
 
@@ -187,14 +189,19 @@ class _Run:
                 self.ambassador.stop()
         return self._end(interrupted=interrupted.is_set(), again=again)
 
-    def _say_what_holds_back(self, survey: Survey) -> None:
+    def _say_what_holds_back(self, survey: Survey, fullness: Postponed | None) -> None:
         """Once each time, and when it is over."""
         words = "" if survey.mode.may_start else f"the queue is {survey.mode}: nothing new is started"
         if survey.verdict and survey.verdict.breaker.is_open and not words:
             words = f"breaker {survey.verdict.breaker.sentence()}; one trial at a time goes on"
+        is_full = fullness is not None and not words
+        if fullness is not None and is_full:
+            # Its reason names another Job at each try.
+            again = f"no Job can be made just now, and it is tried again: {fullness.reason}"
+            words = self._held_back if self._is_full else again
         if words != self._held_back:
             self.view.say(safe(words) or "starting items again")
-            self._held_back = words
+        self._held_back, self._is_full = words, is_full
 
     def _board(self, manager: Manager) -> Board:
         inside = Inside(
