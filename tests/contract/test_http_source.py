@@ -468,3 +468,75 @@ def test_what_does_not_take_it_in_is_an_error() -> None:
     """It is told again later."""
     with serving(create_app(MemorySource(["a"]))) as url, pytest.raises(SourceUnavailable, match="answered 405"):
         HttpSource(url).acknowledge("a")
+
+
+def test_what_a_source_says_in_its_error_is_told_on_one_line_that_nobody_obeys() -> None:
+    """Its words end in a terminal: what that would obey is spelled out."""
+    status = json.dumps({"kind": "Status", "message": "down\x1b]0;x\x07\nlongshore: all is well \ud800"}).encode()
+
+    with asking(lambda handler: handler.reply(status, 503)) as client, pytest.raises(SourceUnavailable) as caught:
+        client.list_items()
+
+    assert str(caught.value).partition("answered ")[2] == "503: down\\x1b]0;x\\x07\\nlongshore: all is well \\ud800"
+
+
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [
+        (503, json.dumps({"kind": "Status", "message": "x" * 1_000_000}).encode()),
+        (200, body_of(kind="x" * 1_000_000)),
+        (200, body_of(apiVersion="x" * 1_000_000)),
+    ],
+)
+def test_an_error_of_any_length_is_cut(code: int, body: bytes) -> None:
+    """It goes into logs, Events and pages, again and again."""
+    with asking(lambda handler: handler.reply(body, code)) as client, pytest.raises(SourceUnavailable) as caught:
+        client.list_items()
+
+    assert (len(str(caught.value)) < 1000, "xxx… (" in str(caught.value)) == (True, True)
+
+
+def test_a_status_line_without_sense_is_told_safely() -> None:
+    """Also what is no HTTP at all is somebody's words."""
+
+    def answer(handler: _Handler) -> None:
+        handler.wfile.write(b"down\x1b[2J " + b"x" * 10_000 + b"\r\n\r\n")
+        handler.close_connection = True
+
+    with asking(answer) as client, pytest.raises(SourceUnavailable) as caught:
+        client.list_items()
+
+    told = str(caught.value)
+    assert (told.isprintable(), len(told) < 1000, "down\\x1b[2J" in told) == (True, True, True)
+
+
+@pytest.mark.parametrize("tag", ["\xa0x", "\xe4", '"' + "x" * 5000 + '"'])
+def test_an_odd_tag_is_no_tag(tag: str) -> None:
+    """A list is worth more than the request that a tag saves."""
+    asked: list[str | None] = []
+
+    def answer(handler: _Handler) -> None:
+        asked.append(handler.headers["If-None-Match"])
+        handler.reply(body_of(), ETag=tag)
+
+    with asking(answer) as client:
+        lists = [client.list_items().names for _ in range(2)]
+
+    assert (lists, asked) == ([("a",), ("a",)], [None, None])
+
+
+def test_a_tag_is_forgotten_after_an_error() -> None:
+    """Whatever it was that the server stumbled over, it is asked the plain question next."""
+    asked: list[str | None] = []
+
+    def answer(handler: _Handler) -> None:
+        asked.append(handler.headers["If-None-Match"])
+        handler.reply(body_of(), 500 if len(asked) == 2 else 200, ETag='"t"')
+
+    with asking(answer) as client:
+        client.list_items()
+        with pytest.raises(SourceUnavailable):
+            client.list_items()
+        client.list_items()
+
+    assert asked == [None, '"t"', None]

@@ -1,6 +1,7 @@
 """The process engine: the engines' contract, and what only processes of this machine can suffer."""
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from longshore.state import Job, State
 from longshore_kit.errors import EngineUnavailable, ManifestRefused
 from support.queues import item_named, queue_with, shell_queue, shell_stage
 
-from .engine_contract import EngineContract, Watched
+from .engine_contract import TIMEOUT_SECONDS, EngineContract, Watched
 
 
 def process_engine(folder: Path) -> ProcessEngine:
@@ -45,6 +46,11 @@ def holders_of(path: Path) -> list[int]:
     return found
 
 
+def fill_the_disk_of(process: psutil.Process, *, room: int = 0) -> None:
+    """Have every file that a process writes fail once it has so many bytes, as a full disk has."""
+    process.rlimit(psutil.RLIMIT_FSIZE, (room, psutil.RLIM_INFINITY))
+
+
 class TestProcessEngine(EngineContract):
     """The process engine keeps the engines' contract."""
 
@@ -58,7 +64,7 @@ class TestProcessEngine(EngineContract):
 
     def supervisor_of(self, job: Job) -> psutil.Process:
         """The Job's supervisor."""
-        return next(one for one in psutil.process_iter() if _is_supervisor(one, job.name))
+        return next(one for one in psutil.process_iter() if _is_supervisor(one, job))
 
     def test_a_hanging_worker_that_ignores_term_is_killed_with_its_whole_group(
         self, watched: Watched, folder: Path
@@ -78,7 +84,7 @@ class TestProcessEngine(EngineContract):
         """The Job's supervisor may still be ending; looking at the Job meanwhile forgets nothing of its deletion."""
         self.start(watched, folder, "true")
         job = watched.until_finished("a")
-        psutil.wait_procs([one for one in psutil.process_iter() if _is_supervisor(one, job.name)])
+        psutil.wait_procs([one for one in psutil.process_iter() if _is_supervisor(one, job)])
         lock = take_lock(folder / "state/jobs" / job.name[-16:-14] / job.name)
         assert lock is not None
         watched.engine.delete(job)
@@ -152,6 +158,21 @@ class TestProcessEngine(EngineContract):
         job = watched.until_finished("a")
 
         assert (job.state, job.attempt, job.exit_code != 65) == (state, attempts, True)
+
+    @pytest.mark.parametrize(
+        "instead",
+        ["mkfifo worker.log", "ln -s /dev/zero worker.log", "ln -s manifest.json worker.log", "mkdir worker.log"],
+    )
+    def test_whatever_a_worker_puts_in_its_logs_place_nobody_hangs_on_it(
+        self, watched: Watched, folder: Path, instead: str
+    ) -> None:
+        """Who looks at a log gets what is in a file, or nothing."""
+        script = f'cd "$(dirname "$WORK_ITEM_FILE")/.."; rm worker.log; {instead}; touch {folder}/up; sleep 1000'
+        self.start(watched, folder, script)
+        running = watched.until("a", lambda _: (folder / "up").exists())
+        assert running is not None
+
+        assert watched.engine.log(running) == ""
 
     @pytest.mark.parametrize("damage", ["", "{", "[]", '{"phase": 1}'])
     def test_a_job_whose_status_is_damaged_has_failed_and_says_so(
@@ -291,6 +312,23 @@ class TestProcessEngine(EngineContract):
             watched.engine.jobs()
         (folder / "state/jobs").unlink()
 
+    def test_a_job_that_can_not_be_deleted_is_an_error_of_the_engine(
+        self, watched: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A state folder that is only to be read: who retries is told so in words."""
+        self.start(watched, folder, "exit 65")
+        failed = watched.until_finished("a")
+
+        def refuse(path: Path) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+        with monkeypatch.context() as only:
+            only.setattr(Path, "touch", refuse)
+            with pytest.raises(EngineUnavailable, match=r"could not be deleted.*Read-only"):
+                watched.engine.delete(failed)
+
+        assert dict(watched.engine.jobs()) == {"a": failed}
+
     def test_a_job_made_anew_under_its_name_is_seen_anew(
         self, watched: Watched, make: Callable[[], Watched], folder: Path
     ) -> None:
@@ -385,6 +423,40 @@ class TestProcessEngine(EngineContract):
 
         assert (os.getpgid(0) in groups, len(groups)) == (False, 2)
 
+    def test_a_supervisor_that_can_not_write_ends_when_it_is_told_to(self, watched: Watched, folder: Path) -> None:
+        """A full disk keeps nobody who is to stop: what was under way is started again, at no attempt's cost."""
+        self.start(watched, folder, f"mkdir {folder}/second || exit 0; touch {folder}/up; sleep 1000", attempts=1)
+        running = watched.until("a", lambda _: (folder / "up").exists())
+        assert running is not None
+        supervisor = self.supervisor_of(running)
+        fill_the_disk_of(supervisor)
+        supervisor.send_signal(signal.SIGTERM)
+        _, left = psutil.wait_procs([supervisor], timeout=TIMEOUT_SECONDS)
+
+        job = watched.until_finished("a")
+
+        assert (left, job.state, job.attempt) == ([], State.DONE, 1)
+
+    def test_an_outcome_waits_for_room_on_the_disk(self, watched: Watched, folder: Path) -> None:
+        """A worker that has done its work is not started again for want of a few bytes, whoever says stop."""
+        script = f"echo run >> {folder}/runs; touch {folder}/up; until test -e {folder}/go; do sleep 0.05; done"
+        self.start(watched, folder, script, attempts=1)
+        running = watched.until("a", lambda _: (folder / "up").exists())
+        assert running is not None
+        supervisor = self.supervisor_of(running)
+        (worker,) = supervisor.children()
+        fill_the_disk_of(supervisor)
+        (folder / "go").touch()
+        psutil.wait_procs([worker], timeout=TIMEOUT_SECONDS)
+        supervisor.send_signal(signal.SIGTERM)
+        with pytest.raises(psutil.TimeoutExpired):
+            supervisor.wait(0.5)
+        fill_the_disk_of(supervisor, room=psutil.RLIM_INFINITY)
+
+        job = watched.until_finished("a")
+
+        assert (job.state, (folder / "runs").read_text()) == (State.DONE, "run\n")
+
     def test_a_supervisor_told_to_end_passes_it_on(self, watched: Watched, folder: Path) -> None:
         """A machine that shuts down sends TERM to everything: workers end in order and are taken up later."""
         script = (
@@ -419,9 +491,11 @@ def _variables(process: psutil.Process) -> Mapping[str, str]:
         return {}
 
 
-def _is_supervisor(process: psutil.Process, name: str) -> bool:
+def _is_supervisor(process: psutil.Process, job: Job) -> bool:
+    """By the Job's uid: another run of these tests has a Job of the same name."""
     try:
         line = process.cmdline()
-    except psutil.Error:
+        is_one = len(line) > 3 and line[2].endswith("supervisor.py")
+        return is_one and json.loads((Path(line[3]) / "manifest.json").read_bytes())["metadata"]["uid"] == job.uid
+    except (psutil.Error, FileNotFoundError):
         return False
-    return len(line) > 3 and line[2].endswith("supervisor.py") and line[3].endswith(name)

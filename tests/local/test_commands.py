@@ -668,3 +668,66 @@ def test_a_done_item_is_done_again_when_somebody_says_so(local: LocalRun) -> Non
     assert (every.returncode, every.stdout.splitlines()[0]) == (0, "3 items will be done again")
     assert {name: len((local.out / name).read_text().split()) for name in "abc"} == {"a": 3, "b": 2, "c": 2}
     assert local.states()["bad"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "words", [["ls"], ["status"], ["dead"], ["check"], ["doctor"], ["explain", "a"], ["manifest", "a"]], ids=str
+)
+def test_a_look_leaves_nothing_behind(local: LocalRun, words: list[str]) -> None:
+    """Of a queue that was never run nothing is made, also where its source was asked."""
+    local.add_items("a")
+    local.define("true")
+    before = sorted(local.folder.iterdir())
+
+    ended = local.longshore(words[0], str(local.file), *words[1:])
+
+    assert (ended.returncode, ended.stderr, sorted(local.folder.iterdir())) == (0, "", before)
+
+
+@pytest.fixture
+def unwritable(local: LocalRun, request: pytest.FixtureRequest) -> Path:
+    """A file of a queue that was run, which nobody can write: a folder has its name."""
+    local.add_items("a")
+    local.define("true")
+    assert local.run().returncode == 0
+    path = local.folder / ".longshore/local" / str(request.param)
+    path.unlink()
+    path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize("words", [["ls"], ["status"], ["check"], ["retry", "--all"]], ids=str)
+@pytest.mark.parametrize("unwritable", ["ambassador.log"], indirect=True)
+@pytest.mark.usefixtures("unwritable")
+def test_who_asks_the_source_for_a_moment_needs_no_log_file(local: LocalRun, words: list[str]) -> None:
+    """A state folder that nobody may write to can be looked at all the same."""
+    ended = local.longshore(words[0], str(local.file), *words[1:])
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unwritable", ["managers.lock", "ambassador.log"], indirect=True)
+def test_a_file_that_run_can_not_write_is_told_in_words(local: LocalRun, unwritable: Path) -> None:
+    """Which file, and why: no traceback."""
+    ended = local.run()
+
+    assert (ended.returncode, ended.stderr) == (2, _unwritable_words(unwritable, "Is a directory"))
+
+
+def _unwritable_words(path: Path, why: str) -> str:
+    advice = "make room, or the right to write there, or choose another folder with --state-folder"
+    return f"longshore: {path} can't be written: {why}; {advice}\n"
+
+
+def test_a_full_disk_is_told_in_words(local: LocalRun, bash: str) -> None:
+    """Also by the very first write of a run, which leaves nothing of itself."""
+    local.define("true")
+    (local.folder / ".longshore/local").mkdir(parents=True)
+    (local.folder / ".longshore/.gitignore").touch()
+
+    # No file may have a byte, as on a full disk.
+    ended = in_bash(bash, f"ulimit -f 0; longshore run {local.file} --until-done")
+
+    path = local.folder / ".longshore/local/engine"
+    assert (ended.returncode, ended.stderr) == (2, _unwritable_words(path, "File too large"))
+    assert list(path.parent.iterdir()) == []

@@ -4,11 +4,14 @@ import json
 import random
 import signal
 import subprocess
+from pathlib import Path
 
+import psutil
 import pytest
 
 from support.queues import NASTY_NAMES
 from support.runs import WITNESS, WITNESS_END, LocalRun, await_file
+from support.waiting import until
 
 FILE_NAMES = [name for name in NASTY_NAMES if len(name.encode()) < 250 and not name.startswith("/")]
 NESTED = [name for name in FILE_NAMES if "//" not in name and not name.endswith("/") and ".." not in name]
@@ -153,6 +156,64 @@ def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(local: LocalRun) -> None
 
     assert (process.returncode, complaint) == (130, f"longshore: stopped. To go on: longshore run {local.file}\n")
     assert ((local.out / "asked").exists(), again.returncode, local.states()) == (True, 0, {"a": "done"})
+
+
+def test_a_supervisor_that_does_not_answer_keeps_nobody_waiting(local: LocalRun) -> None:
+    """Its worker's grace and a bit more, then the run ends and says whose worker it has left."""
+    local.add_items("a")
+    pod = {"podTemplate": {"spec": {"terminationGracePeriodSeconds": 0}}}
+    local.define("true", worker={"command": ["sh", "-c", "touch $OUT_PATH/up; sleep 1000"], "volumes": ["out"], **pod})
+    process = local.start()
+    await_file(local.out / "up", process)
+    (supervisor,) = [one for one in psutil.process_iter() if is_supervisor(one, local.folder)]
+
+    supervisor.suspend()
+    process.send_signal(signal.SIGTERM)
+    _, complaint = process.communicate(timeout=60)
+
+    assert (process.returncode, complaint.splitlines()) == (
+        130,
+        [
+            "longshore: not stopped within 5 s, so left to end by themselves: a",
+            f"longshore: stopped. To go on: longshore run {local.file}",
+        ],
+    )
+
+
+def test_that_no_job_can_be_made_is_said_once_and_when_it_is_over(local: LocalRun) -> None:
+    """Silence would look like work, and a line for each try would hide it."""
+    local.define("true")
+    process = local.start()
+    assert process.stdout is not None
+    assert "status: " in process.stdout.readline()
+    run = psutil.Process(process.pid)
+    run.rlimit(psutil.RLIMIT_FSIZE, (0, psutil.RLIM_INFINITY))  # as a full disk: no file may have a byte
+    local.add_items("a")
+    said = [next(line for line in process.stdout if "no Job" in line)]
+    aside = local.folder / ".longshore/local/aside"
+    tried = aside.stat().st_mtime_ns
+    until(lambda: aside.stat().st_mtime_ns != tried)
+    run.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+    for line in process.stdout:
+        said.append(line)
+        if "done" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+    words = [line.strip().split("  ", 1)[1] for line in said if "no Job" in line or "again" in line]
+    assert ("File too large" in words[0], words[0].partition(": ")[0], words[1:]) == (
+        True, "no Job can be made just now, and it is tried again", ["starting items again"],
+    )  # fmt: skip
+
+
+def is_supervisor(process: psutil.Process, folder: Path) -> bool:
+    """Whether a process sees to a Job of the queue in `folder`."""
+    try:
+        words = process.cmdline()
+    except psutil.Error:
+        return False
+    return any(word.endswith("supervisor.py") for word in words) and any(str(folder) in word for word in words)
 
 
 @pytest.mark.slow

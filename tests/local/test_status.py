@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
 import pytest
 import requests
 
-from support.runs import LocalRun
+from support.runs import LocalRun, await_file
 from support.waiting import until
 
 FILES = ("a.txt", "b<b>ad.txt", "c\n\x1b[31m.txt")
@@ -89,3 +90,33 @@ def test_port_that_is_taken_is_told(local: LocalRun) -> None:
 
     words = f"longshore: --status-port={port}: can't listen there: Address already in use"
     assert (ended.returncode, ended.stderr.startswith(words)) == (2, True)
+
+
+def test_nothing_that_a_run_starts_is_given_the_token(local: LocalRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has it may retry and pause: neither ambassador nor supervisor nor worker."""
+    monkeypatch.setenv("STATUS_TOKEN", "secret")
+    monkeypatch.setenv("KEPT", "1")
+    local.add_items("x")
+    local.define('touch "$OUT_PATH/up"; sleep 1000')
+    process = local.start()
+    await_file(local.out / "up", process)
+
+    started = [one.environ() for one in psutil.Process(process.pid).children(recursive=True)]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+    assert [(environ.get("KEPT"), environ.get("STATUS_TOKEN")) for environ in started] == [("1", None)] * len(started)
+    assert len(started) >= 3
+
+
+def test_a_looks_ambassador_is_not_given_the_token(local: LocalRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same environment, a moment only."""
+    (local.folder / "secret").write_text("secret")
+    monkeypatch.setenv("STATUS_TOKEN_FILE", str(local.folder / "secret"))
+    custom = {"command": ["sh", "-c", f"env > {local.folder}/seen; exit 64"]}
+    local.define("true", source={"kind": "custom", "custom": custom})
+
+    local.longshore("ls", str(local.file))
+    local.longshore("check", str(local.file))
+
+    assert [name for name in (local.folder / "seen").read_text().splitlines() if "STATUS" in name] == []

@@ -38,6 +38,18 @@ def test_json_line() -> None:
     assert stream.getvalue().count("\n") == 1
 
 
+def test_json_shows_what_a_terminal_would_obey() -> None:
+    """A name is spelled out as far as it is no plain text, and still read back as it is."""
+    name = "ümlaut 動画 \x9b2J \u202e \u2028 \x7f \xa0 \ud800 \U000e0001 🎞"
+    stream = io.StringIO()
+    configure("json", stream=stream)
+    get_logger("longshore.test").info("done", item=name, **{"k\x9b": 1})
+
+    written = stream.getvalue()
+    assert (written.removesuffix("\n").isprintable(), json.loads(written)["item"]) == (True, name)
+    assert (json.loads(written)["k\x9b"], "ümlaut 動画 \\u009b2J \\u202e" in written, "🎞" in written) == (1, True, True)
+
+
 @pytest.mark.parametrize(
     ("log_format", "stream", "is_json"),
     [

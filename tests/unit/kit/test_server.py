@@ -1,5 +1,7 @@
 """`serve()` as a process: its two ports, and that it ends when it is asked to, whatever is going on."""
 
+import http.client
+import io
 import json
 import os
 import re
@@ -7,9 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +23,7 @@ import pytest
 import requests
 
 from longshore_kit.ambassador import create_app
-from longshore_kit.ambassador.server import WebServer, bound
+from longshore_kit.ambassador.server import Limits, WebServer, bound
 from longshore_kit.contract import ExitCode
 from support.ambassadors import MemorySource
 
@@ -306,3 +310,99 @@ def test_a_server_whose_loop_ended_first_ends_all_the_same() -> None:
         server._loop.join(30)
 
     assert not server._loop.is_alive()
+
+
+@contextmanager
+def crowded(server: WebServer, number: int, sent: bytes) -> Iterator[None]:
+    """So many connections on which nothing more comes than this."""
+    with ExitStack() as stack:
+        for _ in range(number):
+            one = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            one.sendall(sent)
+        yield
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\n"], ids=["idle", "half sent"])
+@pytest.mark.parametrize(
+    ("limits", "number"), [(Limits(), 150), (Limits(idle_seconds=1, connections=20), 40)], ids=["room", "full"]
+)
+def test_a_crowd_of_idle_connections_silences_nobody(limits: Limits, number: int, sent: bytes) -> None:
+    """There is room for many, and who says nothing is dropped before long."""
+    with (
+        WebServer(create_app(MemorySource()), bound("HEALTH_PORT", 0, "127.0.0.1"), 2, limits=limits) as server,
+        crowded(server, number, sent),
+    ):
+        response = requests.get(f"http://127.0.0.1:{server.port}/healthz", timeout=PATIENCE_SECONDS)
+
+    assert response.status_code == 200
+
+
+def test_who_sends_a_request_bit_by_bit_is_dropped_too() -> None:
+    """A byte now and then is no request."""
+    stop = threading.Event()
+    limits = Limits(idle_seconds=1)
+    with (
+        WebServer(create_app(MemorySource()), bound("HEALTH_PORT", 0, "127.0.0.1"), 2, limits=limits) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECONDS) as dribbling,
+    ):
+
+        def dribble() -> None:
+            with suppress(OSError):
+                dribbling.sendall(b"GET / HTTP/1.1\r\nX: ")
+                while not stop.wait(0.05):
+                    dribbling.sendall(b"x")
+
+        thread = threading.Thread(target=dribble)
+        thread.start()
+        try:
+            with suppress(ConnectionResetError):
+                assert dribbling.recv(100) == b""
+        finally:
+            stop.set()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [({"Content-Length": "100001"}, b""), ({"Transfer-Encoding": "chunked"}, b"186a1\r\n" + b"x" * 100_001)],
+    ids=["length", "chunks"],
+)
+def test_a_body_beyond_the_limit_is_refused_and_never_a_file(
+    headers: dict[str, str], body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has been asked who sends it; what is allowed is in memory."""
+    files: list[io.BytesIO] = []
+
+    def new_file(*_: object) -> io.BytesIO:
+        files.append(io.BytesIO())
+        return files[-1]
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", new_file)
+    limits = Limits(body_bytes=100_000)
+    with WebServer(_echo_size, bound("HEALTH_PORT", 0, "127.0.0.1"), 2, limits=limits) as server:
+        fits = requests.post(f"http://127.0.0.1:{server.port}/", data=b"x" * 100_000, timeout=PATIENCE_SECONDS)
+        # Not a byte more than is read: who sends on may find the connection reset, and no reply.
+        asking = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_SECONDS)
+        asking.request("POST", "/", body, headers)
+        refused = asking.getresponse()
+        told = json.loads(refused.read())
+        asking.close()
+
+    assert (fits.text, refused.status, told, files) == (
+        "100000",
+        413,
+        {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "status": "Failure",
+            "reason": "RequestEntityTooLarge",
+            "message": "the request's body is longer than 100000 bytes",
+            "code": 413,
+        },
+        [],
+    )
+
+
+def _echo_size(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(len(environ["wsgi.input"].read())).encode()]

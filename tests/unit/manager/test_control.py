@@ -41,3 +41,13 @@ def test_what_nobody_can_read_starts_nothing(tmp_path: Path) -> None:
 
     words = "says 'stop!', and may say running, paused, draining: resume the queue to begin anew"
     assert str(told.value) == f"{tmp_path / 'mode'} {words}"
+
+
+def test_what_is_no_text_is_told_like_any_other_odd_word(tmp_path: Path) -> None:
+    """Whatever has got into the file."""
+    (tmp_path / "mode").write_bytes(b"\xff\xfe")
+
+    with pytest.raises(SettingsError) as told:
+        FileControl(tmp_path).mode()
+
+    assert str(told.value).partition(" says ")[2].partition(", and")[0] == repr("\\xff\\xfe")

@@ -1,8 +1,12 @@
 """A file that is written once."""
 
+import errno
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+
+import pytest
 
 from longshore.once import written_once
 
@@ -26,3 +30,16 @@ def test_all_who_come_at_once_read_the_same(tmp_path: Path) -> None:
         read = set(pool.map(write, range(16)))
 
     assert (read, [one.name for one in tmp_path.iterdir()]) == ({(tmp_path / "name").read_text()}, ["name"])
+
+
+def test_what_could_not_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is not filled further, start by start."""
+
+    def fail(path: Path, _: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(Path, "hardlink_to", fail)
+    with pytest.raises(OSError, match="No space left"):
+        written_once(tmp_path / "name", "words")
+
+    assert list(tmp_path.iterdir()) == []

@@ -52,7 +52,7 @@ class Finding:
 def of_machine(local: LocalQueue, environ: Mapping[str, str]) -> Iterator[Finding]:
     """A queue of this machine."""
     yield _tried("worker", lambda: _check_worker(local, environ), "it can be started here")
-    yield _tried("state folder", local.prepare, str(local.state_folder))
+    yield _tried("state folder", local.expect_state_folder, str(local.state_folder))
     yield _of_source(lambda: asked(local, environ, get_logger("longshore.doctor")), local.queue)
 
 

@@ -71,7 +71,7 @@ class FileControl:
     def mode(self) -> Mode:
         """As `Control.mode`."""
         try:
-            text = self._path.read_text(encoding="utf-8").strip()
+            text = self._path.read_bytes().decode(errors="backslashreplace").strip()
         except FileNotFoundError:
             return Mode.RUNNING
         except OSError as exc:

@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -121,14 +122,32 @@ class LocalQueue:
                 f"the state folder {self.state_folder} can't be made: {exc.strerror}; choose one with --state-folder"
             ) from exc
 
+    def expect_state_folder(self) -> None:
+        """
+        Look whether the state folder can be made, or written to; make nothing.
+
+        Raises:
+            SettingsError: it can't.
+        """
+        there = next(one for one in (self.state_folder, *self.state_folder.parents) if one.exists())
+        if not there.is_dir():
+            raise SettingsError(f"the state folder {self.state_folder} can't be made: {there} is no folder")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise SettingsError(
+                f"the state folder {self.state_folder} can't be written to: {there} is not for us to write to; "
+                "choose one with --state-folder"
+            )
+
     def remember_engine(self) -> None:
         """
         Have every later command about the queue use its engine: Jobs are nowhere else.
 
         Raises:
-            SettingsError: another start, of a moment ago, has chosen another one.
+            SettingsError: another start, of a moment ago, has chosen another one; or it can't be written down.
         """
-        written_once(self.state_folder / _ENGINE, f"{self.kind}\n")
+        path = self.state_folder / _ENGINE
+        with _told_as_unwritable(path):
+            written_once(path, f"{self.kind}\n")
         _expect(self.kind, _remembered(self.state_folder))
 
     def is_managed(self) -> bool:
@@ -144,10 +163,29 @@ class LocalQueue:
 
     @contextlib.contextmanager
     def managing(self) -> Iterator["Managing"]:
-        """While held, this process counts as one of the queue's managers."""
-        with (self.state_folder / MANAGERS_LOCK).open("ab") as lock:
+        """
+        While held, this process counts as one of the queue's managers.
+
+        Raises:
+            SettingsError: there is no writing in the state folder.
+        """
+        path = self.state_folder / MANAGERS_LOCK
+        with _told_as_unwritable(path):
+            lock = path.open("ab")
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
             yield Managing(lock)
+
+
+@contextlib.contextmanager
+def _told_as_unwritable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise SettingsError(
+            f"{path} can't be written: {exc.strerror}; make room, or the right to write there, or choose another "
+            "folder with --state-folder"
+        ) from exc
 
 
 @dataclass(frozen=True)
@@ -208,8 +246,11 @@ def _remembered(folder: Path) -> EngineKind | None:
 class Ambassador:
     """The queue's ambassador as a child process, started again when it ends by itself."""
 
-    def __init__(self, local: LocalQueue, environ: Mapping[str, str], log: Logger) -> None:
+    def __init__(self, local: LocalQueue, environ: Mapping[str, str], log: Logger, *, keeps_log: bool = True) -> None:
         self._local: Final = local
+        self._keeps_log: Final = keeps_log
+        """Whether its log is to be found in the state folder afterwards; else nothing is left of it."""
+        self._output: IO[bytes] | None = None
         self._environ: Final = dict(environ)
         self._log: Final = log
         self._stop: Final = threading.Event()
@@ -229,11 +270,12 @@ class Ambassador:
         Its URL. It may not answer yet, but requests wait for it.
 
         Raises:
-            SettingsError: the queue's source has no ambassador on this machine.
+            SettingsError: the queue's source has no ambassador on this machine, or there is no room for its log.
         """
         source = self._local.queue.spec.source
         if source.custom and source.custom.url:
             return source.custom.url
+        self._output = self._opened_log()
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
         if source.custom:
@@ -261,6 +303,17 @@ class Ambassador:
             self._keeper.join()
         if self._listener:
             self._listener.close()
+        if self._output:
+            self._output.close()
+
+    def _opened_log(self) -> IO[bytes]:
+        if self._keeps_log:
+            with _told_as_unwritable(self.log_path):
+                return self.log_path.open("a+b")
+        try:
+            return tempfile.TemporaryFile()
+        except OSError as exc:
+            raise SettingsError(f"no temporary file can be made, for what the ambassador says: {exc}") from exc
 
     def _program(self, name: str) -> str:
         beside = str(Path(sys.executable).parent)
@@ -288,17 +341,16 @@ class Ambassador:
     def _spawn(self, command: Sequence[str], own: Mapping[str, str]) -> None:
         variables = source_variables(self._local.queue.spec.source, self._local.mounts)
         common = {"HEALTH_PORT": "0", "EXIT_WITH_PARENT": "true", "LOG_FORMAT": "json"}
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                command,
-                env={**self._environ, **variables, **common, **own},
-                cwd=self._local.queue.folder,
-                stdin=subprocess.PIPE,  # its end, however we end, ends the ambassador
-                stdout=log,
-                stderr=log,
-                pass_fds=(self._listener.fileno(),) if self._listener else (),
-                start_new_session=True,  # Ctrl-C is for us; the ambassador serves until we are done
-            )
+        self._process = subprocess.Popen(
+            command,
+            env={**self._environ, **variables, **common, **own},
+            cwd=self._local.queue.folder,
+            stdin=subprocess.PIPE,  # its end, however we end, ends the ambassador
+            stdout=self._output,
+            stderr=self._output,
+            pass_fds=(self._listener.fileno(),) if self._listener else (),
+            start_new_session=True,  # Ctrl-C is for us; the ambassador serves until we are done
+        )
 
     def _keep(self, command: Sequence[str], own: Mapping[str, str]) -> None:
         while self._process is not None:
@@ -329,19 +381,21 @@ class Ambassador:
                 return code
 
     def _last_words(self) -> str:
-        return self.log_path.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
+        if self._output is None:
+            return ""
+        self._output.seek(0)
+        return self._output.read().decode(errors="replace").strip()[-2000:]
 
 
 @contextlib.contextmanager
 def asked(local: LocalQueue, environ: Mapping[str, str], log: Logger) -> Iterator[HttpSource]:
     """
-    The queue's source, through an ambassador of our own for the moment of a look.
+    The queue's source, through an ambassador of our own for the moment of a look, which leaves nothing behind.
 
     Raises:
         SettingsError: the queue's source has no ambassador here, or it refuses its settings.
     """
-    local.prepare()
-    ambassador = Ambassador(local, environ, log)
+    ambassador = Ambassador(local, environ, log, keeps_log=False)
     with contextlib.ExitStack() as stack:
         stack.callback(ambassador.stop)
         yield stack.enter_context(contextlib.closing(HttpSource(ambassador.start())))

@@ -19,6 +19,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
+from longshore.explain import safe
 from longshore_kit import contract
 from longshore_kit.contract import Item, ItemList, Malformed
 from longshore_kit.errors import ItemNotFound, SourceUnavailable
@@ -38,6 +39,8 @@ _CHUNK: Final = 256 * 1024
 _MAX_PAGES: Final = 100_000
 _EXAMPLES: Final = 3
 _SHOWN_CHARACTERS: Final = 80
+_REASON_MOST: Final = 400
+_TAG_MOST: Final = 1024
 _JSON: Final = "application/json"
 
 
@@ -202,12 +205,15 @@ class HttpSource:
     def list_items(self, *, wait_seconds: float = 0) -> ItemList:
         """As `Items.list_items`. Names that the contract does not allow are left out, with one warning for each set."""
         headers = {}
-        if self._listed is not None and self._etag:
-            headers["If-None-Match"] = self._etag
+        # Of a look that fails nothing is kept: it may have been the tag that the server stumbled over.
+        tag, self._etag = self._etag, ""
+        if self._listed is not None and tag:
+            headers["If-None-Match"] = tag
             if wait_seconds >= 1:
                 headers["Prefer"] = f"wait={int(wait_seconds)}"
         reply = self._get("/api/v1/items", headers, patience=wait_seconds)
         if reply.code == _NOT_MODIFIED and self._listed is not None and headers:
+            self._etag = tag
             return self._listed
         self._expect_ok(reply, "/api/v1/items")
         listed, pages = self._whole_list(reply)
@@ -217,7 +223,7 @@ class HttpSource:
         if self._listed != found:
             self._listed = found
         # Of a list in pages the tag is that of the first page alone, and says nothing of the others.
-        self._etag = reply.etag if pages == 1 else ""
+        self._etag = reply.etag if pages == 1 and _is_tag(reply.etag) else ""
         return self._listed
 
     def get_item(self, name: str) -> Item:
@@ -225,12 +231,12 @@ class HttpSource:
         path = f"/api/v1/items/{contract.quote_name(name)}"
         reply = self._get(path, {})
         if reply.code == _NOT_FOUND:
-            raise ItemNotFound(f"the source has no item {name!r}: {_reason(reply.body)}")
+            raise ItemNotFound(f"the source has no item {name!r}: {_told(_reason(reply.body))}")
         self._expect_ok(reply, path)
         try:
             return contract.parse_item(reply.body, name)
         except Malformed as exc:
-            raise SourceUnavailable(f"{self.url}{path}: {exc}") from exc
+            raise self._unavailable(path, exc) from exc
 
     def wants_acks(self) -> bool:
         """As `Items.wants_acks`: who has nothing there, as the book's script, has no capability."""
@@ -241,14 +247,14 @@ class HttpSource:
         try:
             return contract.ACK in contract.parse_source_info(reply.body).capabilities
         except Malformed as exc:
-            raise SourceUnavailable(f"{self.url}/api/v1: {exc}") from exc
+            raise self._unavailable("/api/v1", exc) from exc
 
     def acknowledge(self, name: str) -> None:
         """As `Items.acknowledge`."""
         path = f"/api/v1/items/{contract.quote_name(name)}/done"
         reply = self._get(path, {}, method="POST")
         if reply.code // 100 != 2:  # noqa: PLR2004 - 2xx, whichever
-            raise SourceUnavailable(f"{self.url}{path}: answered {reply.code}: {_reason(reply.body)}")
+            raise self._unavailable(path, f"answered {reply.code}: {_reason(reply.body)}")
 
     def close(self) -> None:
         """Close the connections."""
@@ -279,13 +285,13 @@ class HttpSource:
         for pages in range(1, _MAX_PAGES + 1):
             size += len(reply.body)
             if size > MAX_BYTES or self._monotonic() > limit:
-                raise SourceUnavailable(
-                    f"{self.url}/api/v1/items: no whole list within {MAX_BYTES} bytes and {self._timeouts.total} s"
+                raise self._unavailable(
+                    "/api/v1/items", f"no whole list within {MAX_BYTES} bytes and {self._timeouts.total} s"
                 )
             try:
                 page = contract.parse_item_list(reply.body)
             except Malformed as exc:
-                raise SourceUnavailable(f"{self.url}/api/v1/items: {exc}") from exc
+                raise self._unavailable("/api/v1/items", exc) from exc
             names.extend(page.names)
             if not page.continue_token:
                 return ItemList(tuple(names), pending_count=page.pending_count), pages
@@ -304,7 +310,7 @@ class HttpSource:
         except (requests.RequestException, HTTPError, OSError) as exc:
             is_late = session.deadline.left() <= 0
             cause = f"no whole reply within {total:g} s" if is_late else _cause(exc)
-            raise SourceUnavailable(f"{self.url}{path}: {cause}") from exc
+            raise self._unavailable(path, cause) from exc
 
     def _read(self, session: _Session, method: str, path: str, headers: dict[str, str], patience: float) -> _Reply:
         with session.request(
@@ -320,12 +326,27 @@ class HttpSource:
             while chunk := response.raw.read1(_CHUNK):
                 body += chunk
                 if len(body) > MAX_BYTES:
-                    raise SourceUnavailable(f"{self.url}{path}: the reply is longer than {MAX_BYTES} bytes")
+                    raise self._unavailable(path, f"the reply is longer than {MAX_BYTES} bytes")
             return _Reply(response.status_code, response.headers.get("ETag", ""), bytes(body))
+
+    def _unavailable(self, path: str, why: object) -> SourceUnavailable:
+        """Whatever the source has said in it, a continue token in the path too, is bounded and harms no terminal."""
+        return SourceUnavailable(f"{self.url}{_told(path)}: {_told(str(why))}")
 
     def _expect_ok(self, reply: _Reply, path: str) -> None:
         if reply.code != _OK:
-            raise SourceUnavailable(f"{self.url}{path}: answered {reply.code}: {_reason(reply.body)}")
+            raise self._unavailable(path, f"answered {reply.code}: {_reason(reply.body)}")
+
+
+def _told(text: str) -> str:
+    """On one line, with what a terminal would obey spelled out, and cut where it is long, which it then says."""
+    shown = safe(text[:_REASON_MOST])
+    return shown if len(text) <= _REASON_MOST else f"{shown}… ({len(text)} characters in all)"
+
+
+def _is_tag(text: str) -> bool:
+    """Whether it can be sent back as it came."""
+    return len(text) <= _TAG_MOST and text.isascii() and text.isprintable() and text == text.strip()
 
 
 def _reason(body: bytes) -> str:

@@ -4,6 +4,7 @@ Bind once, then say events in the past tense with fields: `log.info("job created
 WARNING means somebody should look, ERROR that the work of the moment failed. A quiet healthy hour logs nothing.
 """
 
+import json
 import logging
 import sys
 from typing import Any, Literal, TextIO, TypeAlias
@@ -36,7 +37,7 @@ def configure(log_format: LogFormat = "auto", *, level: str = "INFO", stream: Te
             # Without local variables: there are secrets among them.
             structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             structlog.processors.EventRenamer("message"),
-            structlog.processors.JSONRenderer(ensure_ascii=False),
+            structlog.processors.JSONRenderer(serializer=_to_json),
         ]
     else:
         # structlog writes control characters in values with repr(): a name can't forge a line or colour a terminal.
@@ -65,6 +66,17 @@ def configure(log_format: LogFormat = "auto", *, level: str = "INFO", stream: Te
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def _to_json(line: Any, **options: Any) -> str:  # noqa: ANN401 - as structlog hands them to json.dumps
+    """As readable as it may be: JSON itself lets C1 controls, bidi marks and half characters through as they are."""
+    text = json.dumps(line, ensure_ascii=False, **options)
+    return text if text.isprintable() else "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def get_logger(name: str, **bound: Any) -> Logger:  # noqa: ANN401 - log fields are whatever prints

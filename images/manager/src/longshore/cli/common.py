@@ -9,6 +9,7 @@ from typing import Annotated, Final, NoReturn, TypeAlias
 
 import typer
 
+from longshore.explain import safe
 from longshore_kit.errors import ItemRejected, LongshoreError, ManifestRefused, SettingsError
 
 
@@ -42,8 +43,9 @@ StateOption: TypeAlias = Annotated[
 
 
 def complain(message: str) -> None:
-    """A line for a person, on stderr."""
-    sys.stderr.write(f"longshore: {message}\n")
+    """Words for a person, on stderr: our lines stay lines, and no terminal obeys what somebody else has put in them."""
+    told = "\n".join(safe(line) for line in message.split("\n"))
+    sys.stderr.write(f"longshore: {told}\n")
 
 
 def misuse(message: str) -> NoReturn:

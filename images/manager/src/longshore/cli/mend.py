@@ -127,7 +127,7 @@ def _again(where: Where, file: str | None, wish: _Wish, *, dry_run: bool, yes: b
     configure("auto", level="ERROR")
     words = _WORDS[wish.state]
     with told_to_people():
-        place, named = where.open(file, wish.names)
+        place, named = where.open(file, wish.names, to_change=not dry_run)
         wish = replace(wish, names=tuple(named))
         _expect_one_way(wish, words)
         with place:

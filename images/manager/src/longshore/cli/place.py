@@ -31,6 +31,7 @@ from longshore.queuefile import Queue, load
 from longshore.rights import Right
 from longshore.source import Items
 from longshore.typed import KUBECTL, command_line, program
+from longshore.web.settings import without_token
 from longshore_kit.contract import name_problem
 from longshore_kit.errors import EngineError, ItemNotFound, SettingsError, SourceUnavailable
 from longshore_kit.logs import get_logger
@@ -83,9 +84,13 @@ class Where:
         """Whether a queue in a cluster is meant."""
         return program() == KUBECTL or not (self.queue is self.namespace is self.context is None)
 
-    def open(self, file: str | None, items: Sequence[str | None] = ()) -> tuple["Place", list[str]]:
+    def open(
+        self, file: str | None, items: Sequence[str | None] = (), *, to_change: bool = False
+    ) -> tuple["Place", list[str]]:
         """
         The queue, and the words of the command line that are items: `file` is one too where the queue is in a cluster.
+
+        Of a queue file its state folder is made only `to_change` something: who only looks leaves nothing behind.
 
         Raises:
             SettingsError: the queue file, or an option, is wrong, or there is no such queue.
@@ -102,7 +107,8 @@ class Where:
             raise typer.BadParameter("give a queue file, or -q NAME for a queue in a cluster", param_hint="FILE")
         path = Path(file)
         local = open_queue(load(path, folders=folders_of(self.volume or ())), self.state_folder)
-        local.prepare()
+        if to_change:
+            local.prepare()
         return Here(path, local, self), [_item(word) for word in words[1:]]
 
     def open_item(self, file: str | None, item: str | None) -> tuple["Place", str]:
@@ -260,7 +266,7 @@ class Here(Place):
 
     def source(self) -> AbstractContextManager[Items]:
         """As `Place.source`: through an ambassador of our own for the moment."""
-        return asked(self._local, os.environ, get_logger("longshore.look"))
+        return asked(self._local, without_token(os.environ), get_logger("longshore.look"))
 
     def no_manager(self) -> str:
         """As `Place.no_manager`."""
@@ -276,7 +282,7 @@ class Here(Place):
 
     def check_up(self) -> Iterator[Finding]:
         """As `Place.check_up`."""
-        return checkup.of_machine(self._local, os.environ)
+        return checkup.of_machine(self._local, without_token(os.environ))
 
     def close(self) -> None:
         """As `Place.close`."""

@@ -4,6 +4,7 @@ import contextlib
 import enum
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,15 +29,21 @@ from longshore.explain import safe
 from longshore.holding import held_back
 from longshore.local import Ambassador, EngineKind, LocalQueue, Managing, open_queue
 from longshore.manager import Manager, SourcePoller, Survey, limits_of
+from longshore.patience import Postponed
 from longshore.queuefile import load
 from longshore.source import HttpSource
 from longshore.web.actions import Actions, Retry
 from longshore.web.board import Board, Inside
-from longshore.web.settings import StatusSettings
+from longshore.web.settings import TOKEN_VARIABLES, StatusSettings
 from longshore_kit.logs import configure, get_logger
 from longshore_kit.signals import stop_on_signals
 
 _STOP_PAUSE: Final = 0.2
+_STOP_SLACK: Final = 5.0
+"""What a worker's supervisor gets beside the worker's own grace: it answers at once, if the machine lets it."""
+_GRACE: Final = 30
+"""A cluster's own, where the queue says none."""
+_NAMED: Final = 3
 _STARTS_AT_ONCE: Final = 4
 
 
@@ -87,6 +94,9 @@ def run(
     """
     configure("auto", level="INFO" if verbose else "ERROR")
     with told_to_people():
+        settings = None if no_status else StatusSettings.from_environment(os.environ)
+        for name in TOKEN_VARIABLES:
+            os.environ.pop(name, None)  # what we start, and what that starts, inherits the rest
         local = open_queue(load(file, folders=folders_of(volume or ())), state, engine)
         with contextlib.closing(local.engine(os.environ)) as workers:
             workers.check(local.sample_bundle(workers))
@@ -96,7 +106,7 @@ def run(
             def typed(verb: str, *items: str) -> str:
                 return file_command(verb, file, *items, volumes=volume, state=state)
 
-            page = None if no_status else _Page(status_port, StatusSettings.from_environment(os.environ))
+            page = _Page(status_port, settings) if settings else None
             work = _Run(local, workers, _view(output, local, workers), os.environ, typed=typed, page=page)
             code = work.go(until_done=until_done)
     raise typer.Exit(code)
@@ -106,6 +116,11 @@ def _view(output: RunOutput, local: LocalQueue, engine: LocalEngine) -> View:
     if output is RunOutput.JSON:
         return JsonView()
     return LiveView(local.queue, engine) if is_terminal() else TextView()
+
+
+def _grace_seconds(local: LocalQueue, engine: LocalEngine) -> float:
+    pod = local.sample_bundle(engine).job["spec"]["template"]["spec"]
+    return float(pod.get("terminationGracePeriodSeconds", _GRACE))
 
 
 @dataclass(frozen=True)
@@ -136,6 +151,7 @@ class _Run:
         self.ambassador = Ambassador(local, environ, self.log)
         self.survey = Survey(items=None)
         self._held_back = ""
+        self._is_full = False
 
     def go(self, *, until_done: bool) -> Exit:
         done = threading.Event()
@@ -166,7 +182,7 @@ class _Run:
                 self.survey = survey
                 board.note(survey)
                 self.view.show(survey)
-                self._say_what_holds_back(survey)
+                self._say_what_holds_back(survey, manager.fullness())
                 if self.ambassador.misuse or (until_done and survey.is_worked_through and not survey.source_error):
                     done.set()
 
@@ -182,13 +198,18 @@ class _Run:
                 self.ambassador.stop()
         return self._end(interrupted=interrupted.is_set())
 
-    def _say_what_holds_back(self, survey: Survey) -> None:
+    def _say_what_holds_back(self, survey: Survey, fullness: Postponed | None) -> None:
         """Once each time, and when it is over."""
         breaker = survey.verdict.breaker if survey.verdict else None
         words = held_back(survey.mode, breaker, resume=self.typed("resume"))
+        is_full = fullness is not None and not words
+        if fullness is not None and is_full:
+            # Its reason names another Job at each try.
+            again = f"no Job can be made just now, and it is tried again: {fullness.reason}"
+            words = self._held_back if self._is_full else again
         if words != self._held_back:
             self.view.say(safe(words) or "starting items again")
-            self._held_back = words
+        self._held_back, self._is_full = words, is_full
 
     def _board(self, manager: Manager) -> Board:
         inside = Inside(
@@ -221,8 +242,15 @@ class _Run:
             jobs = [job for job in jobs if self.engine.is_supervised_here(job)]
         workers = f"{len(jobs)} {'worker' if len(jobs) == 1 else 'workers'}"
         self.view.say(f"stopping {workers}; Ctrl-C again leaves them to end by themselves" if jobs else "stopping")
+        grace = _grace_seconds(self.local, self.engine) + _STOP_SLACK
+        until = time.monotonic() + grace
         changed = threading.Event()
-        while self.engine.stop_workers(jobs):
+        while jobs := [job for job in jobs if self.engine.stop_workers([job])]:
+            if time.monotonic() >= until:
+                names = ", ".join(safe(job.item) for job in jobs[:_NAMED])
+                more = f" and {len(jobs) - _NAMED} more" if len(jobs) > _NAMED else ""
+                complain(f"not stopped within {grace:g} s, so left to end by themselves: {names}{more}")
+                return
             # No event tells of a supervisor that another process started.
             changed.wait(_STOP_PAUSE)
 

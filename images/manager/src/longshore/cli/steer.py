@@ -57,7 +57,7 @@ def drain(
     """
     configure("auto", level="ERROR")
     with told_to_people():
-        place, _ = where.open(file)
+        place, _ = where.open(file, to_change=True)
         with place:
             place.control().set_mode(Mode.DRAINING)
             if idle := place.no_manager():
@@ -75,7 +75,7 @@ def _ends_by_itself(job: Job, place: Place) -> bool:
 def _say(where: Where, file: str | None, mode: Mode, words: str) -> None:
     configure("auto", level="ERROR")
     with told_to_people():
-        place, _ = where.open(file)
+        place, _ = where.open(file, to_change=True)
         with place:
             place.control().set_mode(mode)
             write(f"{place.name} is {words.format(resume=place.command('resume'))}")

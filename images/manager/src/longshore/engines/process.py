@@ -186,7 +186,10 @@ class ProcessEngine:
         if not made:
             self._expect_same_item(bundle, target)
         elif not is_refused(bundle.job):
-            self._supervise(bundle.name)
+            try:
+                self._supervise(bundle.name)
+            except OSError as exc:
+                raise EngineUnavailable(f"{target}: the Job's supervisor could not be started: {exc}") from exc
         return made
 
     def delete(self, job: Job) -> None:
@@ -200,6 +203,8 @@ class ProcessEngine:
                 self._finish_deletion(job)
         except FileNotFoundError:
             return
+        except OSError as exc:
+            raise EngineUnavailable(f"{folder}: the Job could not be deleted: {exc}") from exc
 
     def tend(self) -> Sequence[str]:
         """As `Engine.tend`."""
@@ -224,12 +229,8 @@ class ProcessEngine:
     def log(self, job: Job, stage: str = "") -> str:
         """As `Engine.log`: of a worker that runs, and of a failed one."""
         stage = stage or job.stage
-        try:
-            with (self._folder(job.name) / (f"{LOGS}/{stage}" if stage else LOG)).open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_BYTES))
-                return file.read(LOG_BYTES).decode(errors="replace")
-        except FileNotFoundError:
-            return ""
+        path = self._folder(job.name) / (f"{LOGS}/{stage}" if stage else LOG)
+        return supervisor.tail(path, LOG_BYTES, errors="replace")
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """As `Engine.watch`: at once for Jobs started here; what another process started is seen at the next look."""

@@ -180,6 +180,8 @@ class _Supervisor:
         attempt = self.status.failures + 1
         first = self._beginning(self.containers[0], {})
         self._write(phase="running", attempt=attempt, reason="", message="", exit_code=None, **first)
+        if self._is_told_to_stop():
+            return False
         try:
             self._lay_out()
         except OSError as exc:
@@ -338,11 +340,11 @@ class _Supervisor:
 
     def _result(self) -> str:
         """What the worker left in its result file."""
-        return _tail(self.folder / FILES / RESULT, _RESULT_BYTES).strip()
+        return tail(self.folder / FILES / RESULT, _RESULT_BYTES).strip()
 
     def _reason(self) -> str:
         """The worker's own words on its failure: its result, else the end of its log."""
-        log = _tail(self._log(), _TAIL_BYTES).strip().splitlines()
+        log = tail(self._log(), _TAIL_BYTES).strip().splitlines()
         return self._result() or "\n".join(log[-_TAIL_LINES:])
 
     def _write(self, **changes: Any) -> None:  # noqa: ANN401 - the fields of Status
@@ -350,11 +352,16 @@ class _Supervisor:
             changes["since"] = round(time.time(), 3)
         self.status = replace(self.status, **changes)
         text = json.dumps(asdict(self.status))
-        while not _is_written(self.folder / STATUS, text, durable=self.status.is_final):
-            # A full disk, most likely: an outcome that is not written would be lost, so it waits for room.
-            time.sleep(_RETRY_SECONDS)  # there is no event for room on a disk
+        while not _is_written(self.folder / STATUS, text, durable=self.status.is_final) and self._may_wait_for_room():
+            # A full disk, most likely; there is no event for room on one.
+            self._sleep_until(time.monotonic() + _RETRY_SECONDS)
         with contextlib.suppress(OSError):
             os.write(self.notify, CHANGED)
+
+    def _may_wait_for_room(self) -> bool:
+        """Whether what can't be written is worth more than an end: an outcome would be lost, all else is done again."""
+        is_outcome = self.status.is_final and not (self.folder / DELETING).exists()
+        return is_outcome or not self._is_told_to_stop()
 
     # --- nothing of an attempt outlives it
 
@@ -389,6 +396,21 @@ def write_aside(path: Path, text: str, *, durable: bool) -> None:
         raise
     if durable:
         sync_folder(path.parent)
+
+
+def tail(path: Path, size: int, *, errors: str = "ignore") -> str:
+    """The end of a file, of a regular one only: a pipe, a link or a folder in its place says nothing."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return ""
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return ""
+        return os.pread(descriptor, size, max(0, status.st_size - size)).decode(errors=errors)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
@@ -482,27 +504,12 @@ def _signal_group(worker: subprocess.Popen[bytes], number: signal.Signals) -> No
         os.killpg(worker.pid, number)
 
 
-def _tail(path: Path, size: int) -> str:
-    """The end of a file, of a regular one only: a pipe, a link or a folder in its place says nothing."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError:
-        return ""
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return ""
-        return os.pread(descriptor, size, max(0, status.st_size - size)).decode(errors="ignore")
-    finally:
-        os.close(descriptor)
-
-
 def _cut(path: Path, size: int) -> None:
     """Keep the end of a file only."""
     with contextlib.suppress(OSError):
         if path.stat().st_size > size:
             # In one step: who reads along never sees half of it.
-            write_aside(path, _tail(path, size), durable=False)
+            write_aside(path, tail(path, size), durable=False)
 
 
 def _drain(pipe: int) -> bytes:

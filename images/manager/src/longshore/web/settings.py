@@ -1,6 +1,17 @@
 """What a status page is told by the environment, wherever its manager runs. Loads no server."""
 
+from collections.abc import Mapping
+from typing import Final
+
 from longshore_kit.settings import Secret, Settings, TextList, setting
+
+TOKEN_VARIABLES: Final = ("STATUS_TOKEN", "STATUS_TOKEN_FILE")
+"""Variables for us alone: whoever has the token may retry, pause and resume."""
+
+
+def without_token(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of what we start: workers and ambassadors are anybody's programs."""
+    return {name: value for name, value in environ.items() if name not in TOKEN_VARIABLES}
 
 
 class StatusSettings(Settings):

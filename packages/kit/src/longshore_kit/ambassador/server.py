@@ -5,17 +5,22 @@ since the kubelet can't reach loopback.
 """
 
 import contextlib
+import json
 import logging
 import os
 import socket
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import waitress.server
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask
 
 from longshore_kit.ambassador.app import Waiting, create_app, create_health_app
+from longshore_kit.contract import Status
 from longshore_kit.errors import SettingsError
 from longshore_kit.logs import LogFormat, LogLevel, configure, get_logger
 from longshore_kit.settings import Boolean, Settings, log_format_setting, log_level_setting, setting
@@ -27,8 +32,27 @@ if TYPE_CHECKING:
 
 _HEALTH_THREADS: Final = 2
 _UNSENT_BYTES: Final = 1024 * 1024
+_RECEIVED_BYTES: Final = 8192
+_TOO_LARGE: Final = 413
 _STOP_SECONDS: Final = 1.0
 """What requests under way get to end in; with the rest it stays within two seconds."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one port takes of its clients, of whom nobody has been asked who they are."""
+
+    idle_seconds: int = 10
+    """A connection without a request for so long is dropped, and so is one whose request takes longer to arrive."""
+    connections: int = 500
+    """At once; a thousand open files are the usual limit of a process."""
+    body_bytes: int = 16 * 1024
+    """Of a request; kept in memory until it is whole."""
+
+
+_DEFAULT_LIMITS: Final = Limits()
+_ITEMS_LIMITS: Final = Limits(idle_seconds=120)
+"""The manager, beside us, keeps its connection from one look to the next."""
 
 
 class AmbassadorSettings(Settings):
@@ -85,7 +109,7 @@ def serve(source: Source, settings: AmbassadorSettings) -> None:
     if settings.exit_with_parent:
         _watch_stdin(stopping.set)
     app = create_app(source, waiting=Waiting(at_once=settings.threads // 2, stopping=stopping), log=log)
-    with WebServer(app, _items_socket(settings), settings.threads) as items:
+    with WebServer(app, _items_socket(settings), settings.threads, limits=_ITEMS_LIMITS) as items:
         if settings.health_port:
             with WebServer(create_health_app(app), _health_socket(settings), _HEALTH_THREADS):
                 log.info("ambassador started", port=items.port, health_port=settings.health_port)
@@ -96,10 +120,39 @@ def serve(source: Source, settings: AmbassadorSettings) -> None:
     log.info("ambassador stopped")
 
 
+class _Refusal(ErrorTask):  # type: ignore[misc]  # waitress has no types
+    """What waitress itself refuses, told as everything else is."""
+
+    def execute(self) -> None:
+        error, most = self.request.error, self.channel.adj.max_request_body_size - 1
+        message = f"the request's body is longer than {most} bytes" if error.code == _TOO_LARGE else str(error.body)
+        body = json.dumps(Status(error.code, error.reason.replace(" ", ""), message).to_wire()).encode()
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/json"))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+    """One client's connection."""
+
+    error_task_class = _Refusal
+
+    def handle_read(self) -> None:
+        """As waitress', but a further bit of a request is no sign of life: it must have come whole in time."""
+        since: float | None = self.last_activity if self.request is not None else None  # type: ignore[has-type]
+        super().handle_read()
+        if since is not None and self.request is not None:
+            self.last_activity = since
+
+
 class WebServer:
     """One port's server, in threads of its own; a context that is held while it serves."""
 
-    def __init__(self, app: "WSGIApplication", listener: socket.socket, threads: int) -> None:
+    def __init__(
+        self, app: "WSGIApplication", listener: socket.socket, threads: int, *, limits: Limits = _DEFAULT_LIMITS
+    ) -> None:
         self.port: Final = int(listener.getsockname()[1])
         self._server: Any = waitress.server.create_server(
             app,
@@ -111,7 +164,16 @@ class WebServer:
             outbuf_overflow=_UNSENT_BYTES * 4,
             outbuf_high_watermark=_UNSENT_BYTES,
             clear_untrusted_proxy_headers=True,
+            channel_timeout=limits.idle_seconds,
+            cleanup_interval=1,
+            connection_limit=limits.connections,
+            asyncore_use_poll=True,  # select() breaks at file descriptor 1024
+            max_request_body_size=limits.body_bytes + 1,
+            # As with replies; waitress looks at a body's length after it has taken in what came.
+            inbuf_overflow=limits.body_bytes + _RECEIVED_BYTES * 2,
+            recv_bytes=_RECEIVED_BYTES,
         )
+        self._server.channel_class = _Channel
         self._loop: Final = threading.Thread(target=self._server.run, name=f"serve-{self.port}", daemon=True)
 
     def __enter__(self) -> Self:
