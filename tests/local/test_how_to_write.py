@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from longshore_kit.conform import check_source, check_worker
+from support.runs import LocalRun
 from support.servers.process import connects, free_port
 from support.waiting import until
 
@@ -85,6 +86,18 @@ def served(command: Sequence[str], folder: Path) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize("language", ["python", "go"])
+def test_an_ambassador_of_the_page_serves_a_queue(local: LocalRun, language: str) -> None:
+    """As the page ends: its command in a queue file, and `longshore run`."""
+    command = command_of("write-an-ambassador.md", language, local.folder)
+    (local.folder / "items.txt").write_text("one\na/b c\n", encoding="utf-8")
+    custom = {"command": list(command), "env": {"ITEMS_FILE": "items.txt"}}
+    local.define("true", source={"kind": "custom", "custom": custom}, worker={"command": ["true"]})
+    ended = local.run()
+
+    assert (ended.returncode, local.states()) == (0, {"one": "done", "a/b c": "done"}), ended.stderr
 
 
 @pytest.mark.parametrize("language", ["python", "go"])

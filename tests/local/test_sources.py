@@ -180,6 +180,23 @@ def test_a_source_of_ones_own(local: LocalRun) -> None:
     assert still_running("ambassador.mjs", local.folder) == []
 
 
+def test_an_ambassador_of_ones_own_that_ends_is_told_with_its_last_words(local: LocalRun) -> None:
+    """By who looks, and by who runs; what nobody has listed is not called an empty source."""
+    source = {"kind": "custom", "custom": {"command": ["sh", "-c", "echo no such map >&2; exit 3"]}}
+    local.define("true", source=source)
+    checked = local.longshore("check", str(local.file))
+    process = local.start("--until-done")
+    assert process.stdout is not None
+    told = next(line for line in process.stdout if "unavailable" in line)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+
+    words = "its ambassador ended with exit code 3: no such map"
+    assert (checked.returncode, words in checked.stdout) == (1, True), checked.stdout
+    assert f"{words}; its log: {local.folder / '.longshore/local/ambassador.log'}" in told
+    assert "lists nothing" not in out
+
+
 def still_running(words: str, folder: Path) -> list[str]:
     """Processes with these words in their command that work somewhere below a folder."""
     found = []

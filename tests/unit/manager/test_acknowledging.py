@@ -1,5 +1,8 @@
 """Acknowledging: what is told, what is told again, and when."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 from longshore.acknowledging import FIRST_SECONDS, Acknowledger
 from longshore.plan import Acks
 from longshore_kit.contract import Item, ItemList
@@ -55,6 +58,28 @@ def test_what_was_told_is_remembered() -> None:
 
     assert (items.told, ended) == (["b", "a"], [True])
     assert acknowledger.acks(is_wanted=True) == Acks(is_wanted=True, told=frozenset("ab"))
+
+
+def test_it_is_seen_while_something_is_told() -> None:
+    """Who ends when all is done waits for it."""
+    begun, may_go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    class SlowItems(AckItems):
+        def acknowledge(self, name: str) -> None:  # noqa: ARG002 - whichever
+            begun.set()
+            may_go.wait()
+
+    items = SlowItems()
+    with ThreadPoolExecutor(1) as pool:
+        acknowledger = Acknowledger(items, pool=pool, log=get_logger("longshore.test"), now=lambda: 1.0)
+        seen = [acknowledger.is_telling]
+        acknowledger.tell(["a"], ended.set)
+        begun.wait()
+        seen.append(acknowledger.is_telling)
+        may_go.set()
+        ended.wait()
+
+    assert [*seen, acknowledger.is_telling] == [False, True, False]
 
 
 def test_what_could_not_be_told_is_held_for_a_while() -> None:

@@ -79,6 +79,12 @@ class Acknowledger:
 
         self._pool.submit(work)
 
+    @property
+    def is_telling(self) -> bool:
+        """Whether items are being told just now."""
+        with self._lock:
+            return self._is_telling
+
     def forget(self, known: Collection[str]) -> None:
         """Drop what is remembered of items that neither are listed nor have a Job any more."""
         with self._lock:

@@ -25,6 +25,7 @@ from typing import IO, Final
 from longshore.control import FileControl
 from longshore.engines.base import LocalEngine
 from longshore.engines.process import ProcessEngine
+from longshore.explain import last_line
 from longshore.ledger import FileLedger
 from longshore.manifests import Bundle, bundle_for, sample_item
 from longshore.names import job_name
@@ -259,6 +260,7 @@ class Ambassador:
         self._keeper: threading.Thread | None = None
         self.misuse = ""
         """Why it refused to start: settings that no restart makes right."""
+        self._trouble = ""
 
     @property
     def log_path(self) -> Path:
@@ -283,7 +285,8 @@ class Ambassador:
             self._listener.close()
             self._listener = None
             command = self._own_command(source.custom)
-            own = {"LISTEN_PORT": str(port)}
+            # Its end is the leash's to see to: a program that heeds this variable would see that it has no input.
+            own = {"LISTEN_PORT": str(port), "EXIT_WITH_PARENT": "false"}
         else:
             command = [self._program(f"longshore-ambassador-{source.kind}")]
             own = {"LISTEN_FD": str(self._listener.fileno()), "QUEUE_FILE": str(self._local.queue.file or "")}
@@ -341,6 +344,7 @@ class Ambassador:
     def _spawn(self, command: Sequence[str], own: Mapping[str, str]) -> None:
         variables = source_variables(self._local.queue.spec.source, self._local.mounts)
         common = {"HEALTH_PORT": "0", "EXIT_WITH_PARENT": "true", "LOG_FORMAT": "json"}
+        self._began_at = self._output.seek(0, os.SEEK_END) if self._output else 0
         self._process = subprocess.Popen(
             command,
             env={**self._environ, **variables, **common, **own},
@@ -362,6 +366,7 @@ class Ambassador:
                 if self._listener:
                     self._listener.close()  # who has asked gets no answer, at once
                 return
+            self._trouble = self._ending(code)
             self._log.warning("ambassador ended; starting it again", exit_code=code, log=str(self.log_path))
             if self._stop.wait(_RESTART_SECONDS):
                 return
@@ -381,10 +386,23 @@ class Ambassador:
                 return code
 
     def _last_words(self) -> str:
+        """Of the one that was started last."""
         if self._output is None:
             return ""
-        self._output.seek(0)
+        self._output.seek(self._began_at)
         return self._output.read().decode(errors="replace").strip()[-2000:]
+
+    def trouble(self) -> str:
+        """Why it may not answer just now; empty: nothing is known to be wrong with it."""
+        process = self._process
+        if process is not None and process.poll() is not None and not self._stop.is_set():
+            return self._ending(process.returncode)
+        return self._trouble
+
+    def _ending(self, code: int) -> str:
+        last = last_line(self._last_words())
+        log = f"; its log: {self.log_path}" if self._keeps_log else ""
+        return f"its ambassador ended with exit code {code}{f': {last}' if last else ''}{log}"
 
 
 @contextlib.contextmanager
@@ -398,6 +416,6 @@ def asked(local: LocalQueue, environ: Mapping[str, str], log: Logger) -> Iterato
     ambassador = Ambassador(local, environ, log, keeps_log=False)
     with contextlib.ExitStack() as stack:
         stack.callback(ambassador.stop)
-        yield stack.enter_context(contextlib.closing(HttpSource(ambassador.start())))
+        yield stack.enter_context(contextlib.closing(HttpSource(ambassador.start(), trouble=ambassador.trouble)))
         if ambassador.misuse:
             raise SettingsError(f"the ambassador refuses its settings:\n{ambassador.misuse}")

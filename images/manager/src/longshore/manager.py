@@ -219,6 +219,8 @@ class Survey:
     """The listing in the order of its turns; None: as it is listed."""
     last_started: Mapping[str, float] = field(default_factory=dict)
     """When an item of a group was started last, by the group; only where there are groups."""
+    is_telling: bool = False
+    """Whether the source is being told just now of what is done."""
 
     @property
     def is_worked_through(self) -> bool:
@@ -382,6 +384,7 @@ class Manager:
             first_listed_at=self._first_listed_at,
             line=observed.line,
             last_started=dict(observed.last_started),
+            is_telling=self._acknowledger.is_telling,
         )
 
     def _observe(self, listing: Listing | None, jobs: Jobs, records: Records, under_way: frozenset[str]) -> Observed:

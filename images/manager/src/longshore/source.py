@@ -190,11 +190,18 @@ class HttpSource:
     """
 
     def __init__(
-        self, url: str, *, timeouts: Timeouts | None = None, monotonic: Callable[[], float] = time.monotonic
+        self,
+        url: str,
+        *,
+        timeouts: Timeouts | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        trouble: Callable[[], str] = lambda: "",
     ) -> None:
+        """`trouble`: what is known of an ambassador that does not answer at all."""
         self.url: Final = url.rstrip("/")
         self._timeouts: Final = timeouts or Timeouts()
         self._monotonic: Final = monotonic
+        self._trouble: Final = trouble
         self._sessions: Final[list[_Session]] = []
         self._own: Final = threading.local()
         self._listed: ItemList | None = None
@@ -310,7 +317,8 @@ class HttpSource:
         except (requests.RequestException, HTTPError, OSError) as exc:
             is_late = session.deadline.left() <= 0
             cause = f"no whole reply within {total:g} s" if is_late else _cause(exc)
-            raise self._unavailable(path, cause) from exc
+            known = self._trouble()
+            raise self._unavailable(path, f"{known} ({cause})" if known else cause) from exc
 
     def _read(self, session: _Session, method: str, path: str, headers: dict[str, str], patience: float) -> _Reply:
         with session.request(

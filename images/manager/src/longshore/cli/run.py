@@ -118,6 +118,11 @@ def _view(output: RunOutput, local: LocalQueue, engine: LocalEngine) -> View:
     return LiveView(local.queue, engine) if is_terminal() else TextView()
 
 
+def _has_ended(survey: Survey) -> bool:
+    """Whether nothing is left to do, and the source that it listens to knows."""
+    return survey.is_worked_through and not survey.source_error and not survey.is_telling
+
+
 def _grace_seconds(local: LocalQueue, engine: LocalEngine) -> float:
     pod = local.sample_bundle(engine).job["spec"]["template"]["spec"]
     return float(pod.get("terminationGracePeriodSeconds", _GRACE))
@@ -157,7 +162,7 @@ class _Run:
         done = threading.Event()
         with self.local.managing() as managing:
             url = self.ambassador.start()
-            poller = SourcePoller(HttpSource(url), self.log)
+            poller = SourcePoller(HttpSource(url, trouble=self.ambassador.trouble), self.log)
             pool = ThreadPoolExecutor(_STARTS_AT_ONCE, thread_name_prefix="start")
             manager = Manager(
                 self.local.queue,
@@ -183,7 +188,7 @@ class _Run:
                 board.note(survey)
                 self.view.show(survey)
                 self._say_what_holds_back(survey, manager.fullness())
-                if self.ambassador.misuse or (until_done and survey.is_worked_through and not survey.source_error):
+                if self.ambassador.misuse or (until_done and _has_ended(survey)):
                     done.set()
 
             try:
