@@ -293,8 +293,9 @@ def test_logs_prints_what_a_failed_worker_wrote(worked: LocalRun) -> None:
 
     assert (kept.returncode, kept.stdout, kept.stderr) == (0, "no video stream\n", "")
     hint = f"longshore explain {worked.file}"
-    assert (gone.returncode, gone.stderr) == (1, f"longshore: good.txt has no log any more: {hint} good.txt\n")
-    assert (unknown.returncode, unknown.stderr) == (1, f"longshore: x has no log: {hint} x\n")
+    kept_none = "its worker wrote nothing, or nothing of it is kept any more"
+    assert (gone.returncode, gone.stderr) == (1, f"longshore: good.txt has no log: {kept_none}. See: {hint} good.txt\n")
+    assert (unknown.returncode, unknown.stderr) == (1, f"longshore: x has no log: it has no Job. See: {hint} x\n")
 
 
 def test_doctor_looks_at_every_part(worked: LocalRun) -> None:

@@ -45,9 +45,10 @@ def test_a_chain_is_run_and_explained(chain: LocalRun) -> None:
     assert "failed" in explained[1]
     assert "after 1 attempt in stage find, exit code 65: no face in it." in explained[1]
     assert (chain.out / "a face.txt").read_text() == "a face.txt"
+    none = "its worker wrote nothing, or nothing of it is kept any more"
     assert (logs.returncode, logs.stderr) == (
         1,
-        f"longshore: nothing.txt has no log of stage find any more: {hint(chain)}\n",
+        f"longshore: nothing.txt has no log of stage find: {none}. See: {hint(chain)}\n",
     )
 
 

@@ -145,7 +145,7 @@ def test_following_what_is_done_says_its_result(local: LocalRun) -> None:
     done, never = (local.longshore("logs", str(local.file), item, "-f") for item in ("a", "b"))
 
     assert (done.returncode, done.stdout, done.stderr.endswith(" of work in 1 attempt: made.\n")) == (0, "", True)
-    assert (never.returncode, never.stderr) == (1, f"longshore: b has no log: longshore explain {local.file} b\n")
+    assert (never.returncode, never.stderr) == (1, f"longshore: b has no log. See: longshore explain {local.file} b\n")
 
 
 def test_top_shows_what_is_at_work(local: LocalRun) -> None:

@@ -2,7 +2,16 @@
 
 import pytest
 
-from longshore.explain import Line, duration, explain_job, explain_record, explain_waiting, safe
+from longshore.explain import (
+    Line,
+    duration,
+    explain_job,
+    explain_record,
+    explain_waiting,
+    last_line,
+    safe,
+    shown_in_terminal,
+)
 from longshore.state import Record, State
 from support.queues import job_for
 
@@ -78,6 +87,29 @@ def test_why_an_item_waits(line: Line, sentence: str) -> None:
 def test_what_a_terminal_would_obey_is_spelled_out(text: str, shown: str) -> None:
     """A name can't colour, clear or turn around what a person reads."""
     assert safe(text) == shown
+
+
+def test_a_log_in_a_terminal_keeps_its_lines_and_colours_alone() -> None:
+    """No title, no bell, no clear screen, nothing of the right-to-left."""
+    log = "\x1b[1;31mred\x1b[0m\t1\n\x1b]0;title\x07\x1b[2J\u202eno\rend é\n"
+
+    assert shown_in_terminal(log) == ("\x1b[1;31mred\x1b[0m\t1\n\\x1b]0;title\\x07\\x1b[2J\\u202eno\nend é\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", ""),
+        ("\n \n", ""),
+        ("one\ntwo\n\n", "two"),
+        ("\x1b[32m10 %\r\x1b[32m100 %\x1b[0m\n", "100 %"),
+        ("bad\x07", "bad\\x07"),
+        ("x" * 500, f"{'x' * 399}…"),
+    ],
+)
+def test_a_reason_is_the_last_line_as_a_person_has_seen_it(text: str, line: str) -> None:
+    """The same wherever it is told."""
+    assert last_line(text) == line
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain, zip_longest
 from typing import Final
 
 from longshore.state import Job, Record, State
@@ -14,6 +15,7 @@ from longshore.state import Job, Record, State
 LINE_MOST: Final = 400
 """Characters of one line that is said of an item; `logs` has all that its worker wrote."""
 # Colours and cursor movements, of a terminal that this is not. https://ecma-international.org/publications-and-standards/standards/ecma-48/
+_COLOURS: Final = re.compile(r"(\x1b\[[0-9;:]*m)")
 _ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 
 
@@ -52,6 +54,13 @@ def seen_lines(text: str) -> Sequence[str]:
     """A log's lines, safe to show: without colours and cursor movements, of a progress bar what it drew last."""
     lines = _ESCAPES.sub("", text).replace("\r\n", "\n").split("\n")
     return [safe(line.rstrip("\r").rsplit("\r", 1)[-1].expandtabs()) for line in lines]
+
+
+def shown_in_terminal(text: str) -> str:
+    """A log for a terminal: its lines, tabs and colours, each drawing of a bar on a line, and all else spelled out."""
+    parts = _COLOURS.split(text.replace("\r\n", "\n").replace("\r", "\n"))
+    plain = ("".join(char if char in "\n\t" else safe(char) for char in part) for part in parts[::2])
+    return "".join(chain.from_iterable(zip_longest(plain, parts[1::2], fillvalue="")))
 
 
 def reason_of(job: Job) -> str:

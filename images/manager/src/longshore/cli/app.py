@@ -1,5 +1,6 @@
 """Puts the commands together: names, help, completion."""
 
+import sys
 from typing import Annotated, Any, Final
 
 import typer
@@ -7,7 +8,7 @@ import typer.core
 
 from longshore import __version__
 from longshore.cli import look, mend, steer
-from longshore.cli.common import EXIT_CODES
+from longshore.cli.common import EXIT_CODES, Exit, complain
 from longshore.cli.conform import conform_app
 from longshore.cli.doctor import check, doctor
 from longshore.cli.init import init
@@ -27,6 +28,11 @@ class _Commands(typer.core.TyperGroup):
         """Run the command that is meant."""
         try:
             return super().invoke(ctx)
+        except (typer.Abort, KeyboardInterrupt):
+            # Ctrl-C, at a question too: on a line of its own, after what was on the screen.
+            sys.stderr.write("\n")
+            complain("interrupted")
+            raise typer.Exit(Exit.INTERRUPTED) from None
         except _USAGE_ERROR as exc:
             if problem := getattr(exc, "message", ""):
                 exc.message = problem.removeprefix("Value error, ") + _dash_hint(exc)  # type: ignore[attr-defined]

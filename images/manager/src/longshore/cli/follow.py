@@ -1,6 +1,5 @@
 """What a worker writes, as it comes: an engine shows the end of a log, and only what is new of it is printed."""
 
-import sys
 import time
 from typing import Final
 
@@ -9,6 +8,7 @@ import typer
 from longshore.cli.common import Exit, complain
 from longshore.cli.place import Place
 from longshore.cli.seen import records_of
+from longshore.cli.table import write_log
 from longshore.explain import explain_job, explain_record, safe
 from longshore.state import State
 
@@ -26,8 +26,7 @@ def follow(place: Place, item: str, stage: str) -> Exit:
             if job.attempt > 1 and not job.is_finished:
                 complain(f"attempt {job.attempt} of {job.attempts}")
         text = place.engine.log(job, stage)
-        sys.stdout.write(news(before, text))
-        sys.stdout.flush()
+        write_log(news(before, text))
         before = text or before
         if job.is_finished:
             complain(explain_job(job, time.time(), place.command("retry", item)))
@@ -38,7 +37,7 @@ def follow(place: Place, item: str, stage: str) -> Exit:
             raise typer.Exit(Exit.INTERRUPTED) from None
     record = records_of(place).get(item)
     if record is None:
-        complain(f"{safe(item)} has no log{' any more' if before else ''}: {place.command('explain', item)}")
+        complain(f"{safe(item)} has no log{' any more' if before else ''}. See: {place.command('explain', item)}")
         return Exit.SOME_FAILED
     complain(explain_record(record, time.time(), place.command("retry", item)))
     return Exit.OK if record.state is State.DONE else Exit.SOME_FAILED

@@ -14,7 +14,7 @@ from longshore.cli.common import Exit, complain, misuse, told_to_people
 from longshore.cli.follow import follow
 from longshore.cli.place import FileWord, ItemWord, Place, Where, placed
 from longshore.cli.seen import held_back, records_of, survey_of, survey_with, unknown_item
-from longshore.cli.table import print_table, rows_of, write
+from longshore.cli.table import print_table, rows_of, write, write_log
 from longshore.explain import Line, explain_job, explain_record, explain_waiting, safe
 from longshore.manager import Survey, judged
 from longshore.manifests import bundle_for
@@ -133,7 +133,8 @@ def logs(
     """
     Print the end of what an item's last worker wrote.
 
-    64 KiB at most. Of an item that is done nothing is kept but its result, which `explain` says, and `--follow` too.
+    64 KiB at most; a terminal gets lines and colours of it, and no other control characters. Of an item that is done
+    nothing is kept but its result, which `explain` says, and `--follow` too.
     It looks once a second: what a worker wrote just before it was done may be missing.
 
     Example: longshore logs queue.yaml half.mp4 --follow
@@ -150,11 +151,11 @@ def logs(
             job = place.engine.jobs().get(name)
             text = place.engine.log(job, stage) if job else ""
     if not text:
-        why = place.command("explain", name)
         of = f" of stage {safe(stage)}" if stage else ""
-        complain(f"{safe(name)} has no log{of}{' any more' if job and job.is_finished else ''}: {why}")
+        why = "its worker wrote nothing, or nothing of it is kept any more" if job else "it has no Job"
+        complain(f"{safe(name)} has no log{of}: {why}. See: {place.command('explain', name)}")
         raise typer.Exit(Exit.SOME_FAILED)
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    write_log(text if text.endswith("\n") else f"{text}\n")
 
 
 @placed

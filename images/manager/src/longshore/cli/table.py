@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from longshore.cli.view import COLOURS
-from longshore.explain import duration, last_line, reason_of, safe
+from longshore.explain import duration, last_line, reason_of, safe, shown_in_terminal
 from longshore.manager import Survey
 from longshore.plan import waiting_items
 from longshore.state import State
@@ -103,3 +103,9 @@ def _cells(row: Row, now: float, *, wide: bool) -> list[str]:
 def write(text: str) -> None:
     """A line, or more, as it is."""
     sys.stdout.write(f"{text}\n")
+
+
+def write_log(text: str) -> None:
+    """What a worker wrote: as it is for a pipe, and for a terminal without what one would obey."""
+    sys.stdout.write(shown_in_terminal(text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
