@@ -45,16 +45,16 @@ cluster-tools: ## Install what a cluster of its own needs: Debian, as root.
 # What the tests of sources run: a Redis, and Java with Maven for Kafka; the S3 server comes in a wheel. And the browser
 # that looks at the status page, the shells that read their completion, and jq for a worker in a shell.
 #
-# Of the package prometheus only promtool is taken, which checks the chart's rules: installed, it would start a daemon.
+# Of the package prometheus only the two programs are taken: installed, it would start a daemon.
 SERVER_PACKAGES := redis-server openjdk-17-jre-headless maven chromium zsh fish jq
 
 .PHONY: test-servers
 test-servers: ## Install the servers that sources are tested on: Debian, as root.
 	@dpkg -s $(SERVER_PACKAGES) >/dev/null 2>&1 || { apt-get -qq update && RUNLEVEL=1 \
 	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $(SERVER_PACKAGES) >/dev/null; }
-	@command -v promtool >/dev/null || { apt-get -qq update && cd "$$(mktemp -d)" && \
+	@{ command -v promtool && command -v prometheus; } >/dev/null || { apt-get -qq update && cd "$$(mktemp -d)" && \
 	  apt-get -qq -o APT::Sandbox::User=root download prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb \
-	  | tar -x -C /usr/local/bin --strip-components=3 ./usr/bin/promtool; }
+	  | tar -x -C /usr/local/bin --strip-components=3 ./usr/bin/promtool ./usr/bin/prometheus; }
 	@command -v node >/dev/null || apt-get -qq install --yes --no-install-recommends nodejs >/dev/null
 
 .PHONY: cluster-up

@@ -1,11 +1,16 @@
 """What Prometheus would read of a manager on a real cluster."""
 
+import json
+from typing import Final
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.cluster.release import Release, shell
+from support.cluster.release import CHART, Release, shell
+from support.servers.prometheus import PrometheusServer
 
 pytestmark = pytest.mark.slow
+DASHBOARD: Final = CHART / "dashboards" / "longshore.json"
 
 
 def scrape(release: Release) -> dict[str, float]:
@@ -21,6 +26,37 @@ def scrape(release: Release) -> dict[str, float]:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
+
+
+def test_every_panel_of_the_dashboard_has_data(release: Release) -> None:
+    """Asked of a real Prometheus that scrapes the manager's pod, while one item is done and one fails."""
+    if release.cluster.node is None:
+        pytest.skip("a pod is asked by its address, which is this machine's with a cluster of its own alone")
+    worker = shell('test "$1" != bad', image=release.cluster.shell_image)
+    release.helm("install", release.values(worker=worker, retry={"attempts": 2}))
+    pod = "app.kubernetes.io/component=manager"
+    ip = release.kubectl("get", "pods", "-l", pod, "-o", "jsonpath={.items[0].status.podIP}")
+    labels = {"namespace": release.namespace, "queue": "q"}
+    asked = {
+        f"{panel['title']}: {target['expr']}": target["expr"]
+        .replace("$namespace", release.namespace)
+        .replace("$queue", "q")
+        for panel in json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+        for target in panel["targets"]
+        # Of a cluster that refuses nothing there is nothing to show.
+        if 'code!~"2.."' not in target["expr"]
+    }
+    with PrometheusServer(f"{ip}:8082", labels) as prometheus:
+
+        def empty() -> list[str]:
+            """Panels that show nothing, or what is no number."""
+            answers = {name: prometheus.query(expression) for name, expression in asked.items()}
+            return [name for name, found in answers.items() if not any(float(one["value"][1]) >= 0 for one in found)]
+
+        release.until("a scrape", lambda: prometheus.query("longshore_build_info") != [])
+        for name in ("good", "bad"):
+            (release.media / name).write_text(name)
+        release.until("every panel to have data", lambda: empty() == [])
 
 
 def test_a_queue_is_read_in_numbers(release: Release) -> None:
