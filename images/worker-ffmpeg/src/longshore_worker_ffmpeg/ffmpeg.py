@@ -4,6 +4,7 @@ Owns the guards against hostile input: no stdin, no protocol but local files, no
 ffmpeg's words, since its exit codes say little.
 """
 
+import re
 import shutil
 import subprocess
 import threading
@@ -24,6 +25,9 @@ _TERM_SECONDS: Final = 5.0
 
 # ffmpeg 5 writes these for each frame after a change of size: without them the log stays as long as the pictures.
 _CHATTER: Final = (b"Changing video frame properties on the fly", b"filter context - w:")
+
+# Who speaks, with an address of this very run: without it equal failures are told alike.
+_PLACE: Final = re.compile(r"^\[([^\]]+?) @ 0x[0-9a-f]+\]")
 
 _ENVIRONMENT_WORDS: Final = (
     "No space left on device",
@@ -124,7 +128,7 @@ def run_ffmpeg(arguments: Sequence[str], folder: Path, on_progress: Callable[[st
 def _collect(process: subprocess.Popen[bytes], lines: list[str]) -> None:
     assert process.stderr is not None  # noqa: S101 - it is a pipe
     lines.extend(
-        line.decode(errors="replace").rstrip()
+        _PLACE.sub(r"[\1]", line.decode(errors="replace").rstrip())
         for line in process.stderr
         if not any(words in line for words in _CHATTER)
     )
