@@ -96,16 +96,16 @@ class Decision:
             return f"{self.parallelism} at once: scaling.max, while there is work: {now}."
         if self.offered is None or load.place_seconds is None:
             return f"{self.parallelism} at once, {bounds}: nothing has finished yet to measure by; {now}."
-        rate = f"{_short(load.steady * 60)} new a minute, batches aside"
+        rate = f"{_short(load.steady * 60)} new a minute (batches aside)"
         if rule.law == "book":
             rate = f"{_short(load.arrivals * 60)} new a minute"
-        drain = f"worked off in {rule.drain_seconds:g} s"
         seconds = load.processing_seconds if rule.law == "book" else load.place_seconds
         is_held = rule.law == "staffing" and max(rule.minimum, staffing(load, rule)) < self.parallelism
         held = f" More were wanted within the last {rule.window:g} s." if is_held else ""
         return (
-            f"{self.parallelism} at once, {bounds}: {rate}, {_short(seconds or 0)} s each, and {load.waiting} waiting "
-            f"to be {drain} keep {_short(self.offered)} at work; {load.live} are.{held}"
+            f"{self.parallelism} at once, {bounds}: {rate} of {_short(seconds or 0)} s each, and {load.waiting} "
+            f"waiting to be worked off in {rule.drain_seconds:g} s, would keep {_short(self.offered)} at work; "
+            f"{load.live} are now.{held}"
         )
 
 
