@@ -125,6 +125,7 @@ FINE = {
     'longshore_mode{mode="running"}': "1x120",
     'longshore_mode{mode="paused"}': "0x120",
     'longshore_items{state="waiting"}': "3x120",
+    'longshore_items{state="starting"}': "0x120",
     'longshore_items{state="running"}': "2x120",
     'longshore_items_finished_total{outcome="done"}': "0+10x120",
     'longshore_items_finished_total{outcome="failed"}': "0+1x120",
@@ -251,6 +252,19 @@ def test_each_alert_fires_for_what_it_is_for_alone(
     changed, minute = ILL[alert]
 
     run_tests(promtool, tmp_path, rules, [firing(rules, changed, at, {alert}) for at in (minute, 60)])
+
+
+def test_a_breaker_that_is_open_before_any_item_waits_is_told(
+    promtool: str, rules: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Five that can't start, and no other yet: the next ones would stand still."""
+    changed: dict[str, str | None] = {
+        "longshore_breaker_open": "1x120",
+        'longshore_items{state="waiting"}': "0x120",
+        'longshore_items{state="starting"}': "5x120",
+    }
+
+    run_tests(promtool, tmp_path, rules, [firing(rules, changed, at, {"LongshoreBreakerOpen"}) for at in (6, 60)])
 
 
 def test_a_manager_that_never_looked_is_not_looking(

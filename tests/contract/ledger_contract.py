@@ -1,6 +1,7 @@
 """What every ledger promises: one suite, run against each of them."""
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -97,6 +98,18 @@ class LedgerContract(ABC):
         ledger.note_done(10.0)
 
         assert (never, entered, removed, make().read().done_at) == (None, 20.0, 20.0, 30.5)
+
+    def test_a_time_of_a_wrong_clock_hides_no_true_one(self, make: Callable[[], Ledger]) -> None:
+        """However far ahead a machine was when it finished an item, or noted one."""
+        ledger = make()
+        ledger.enter([Record("a", State.DONE, time.time() + 1e8)])
+        ledger.note_done(time.time() + 1e8)
+        ahead = make().read().done_at
+        ledger.enter([Record("b", State.DONE, 20.0)])
+        entered = make().read().done_at
+        ledger.note_done(30.5)
+
+        assert (ahead, entered, make().read().done_at) == (None, 20.0, 30.5)
 
     @pytest.mark.parametrize("state", [State.DONE, State.FAILED])
     def test_every_name_is_kept_apart(self, ledger: Ledger, state: State) -> None:

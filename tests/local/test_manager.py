@@ -446,6 +446,29 @@ def test_groups_that_are_gone_are_not_remembered(tmp_path: Path, clock: FakeCloc
     one.engine.close()
 
 
+def test_a_pause_that_can_not_be_noted_as_seen_stops_nothing_else(
+    one: OneManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told as a trouble, and tried again."""
+    one.until_worked_through()
+    FileControl(tmp_path / "state").set_mode(Mode.PAUSED)
+
+    def full(_: FileControl, __: Mode) -> None:
+        raise EngineUnavailable("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileControl, "note_seen", full)
+        troubled = one.tick()
+    after = one.tick()
+
+    assert (troubled.mode, troubled.troubles, after.troubles) == (
+        Mode.PAUSED,
+        ("that the queue is paused can't be noted as seen: no space left on device",),
+        (),
+    )
+    assert FileControl(tmp_path / "state").is_seen(Mode.PAUSED)
+
+
 def test_invariant_3_jobs_that_can_not_be_seen_are_reported_and_nothing_is_done(
     one: OneManager, tmp_path: Path
 ) -> None:

@@ -46,7 +46,7 @@ def _end() -> None:
         return
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(int(_pid_file().read_text(encoding="utf-8")))
-        if process.name() == "dockerd":
+        if f"--pidfile={_pid_file()}" in process.cmdline():
             process.terminate()
             process.wait()
 

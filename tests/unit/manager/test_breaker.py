@@ -142,6 +142,26 @@ def test_what_was_started_before_it_opened_is_no_trial() -> None:
     assert [breaker(*jobs, *live).may_start for live in ([long], [long, trial])] == [1, 0]
 
 
+def test_trials_keep_their_distance_whatever_a_nodes_clock_says() -> None:
+    """When a Job was made is the API server's word; since when it runs is its node's, here two minutes ahead."""
+    broken = [stuck(number) for number in range(5)]
+    trials = [job_for(f"t{n}", State.RUNNING, created=920.0 + n, since=1120.0) for n in range(2)]
+    ahead = [stuck(number, since=960.0 + number, created=930.0) for number in range(5)]
+    unseen = job_for("t", State.RUNNING, created=940.0, since=941.0)
+
+    assert breaker(*broken, *trials).may_start == 0
+    # Not known for a trial, since it was made before what a wrong clock calls the opening; and it counts all the same.
+    assert [breaker_of([*ahead, unseen], at, 20).may_start for at in (949.0, 950.0)] == [0, 1]
+
+
+def test_the_pauses_between_trials_begin_when_it_opens() -> None:
+    """Twenty that failed a minute apart were no trials."""
+    slow = [failed(n, created=60.0 * n, since=60.0 * n + 1) for n in range(20)]
+    trial = failed(20, created=1160.0, since=1161.0)
+
+    assert [breaker_of(jobs, 1200.0, 20).next_probe for jobs in (slow, [*slow, trial])] == [1150.0, 1180.0]
+
+
 def test_what_was_written_under_a_wrong_clock_says_nothing() -> None:
     """A day that never came neither keeps it open nor keeps it from opening."""
     ahead = {"since": NOW + 1e6, "created": NOW + 1e6}

@@ -56,6 +56,16 @@ def test_a_ledger_of_many_removals_is_written_anew(path: Path) -> None:
     assert reader.read().done_at == 1.0
 
 
+def test_what_was_done_last_takes_no_room(path: Path) -> None:
+    """However often it is told."""
+    ledger = FileLedger(path)
+    for number in range(3000):
+        ledger.note_done(float(number))
+        ledger.note_done(1.0)
+
+    assert (len(path.read_bytes().splitlines()) <= 1002, FileLedger(path).read().done_at) == (True, 2999.0)
+
+
 def test_while_it_is_held_steady_nothing_is_entered(path: Path) -> None:
     """A Job is created in that time: its item can't become a record unseen."""
     held, other = FileLedger(path), FileLedger(path)

@@ -384,6 +384,29 @@ def test_the_last_success_is_told_the_ledger_before_its_job_goes() -> None:
     ] * 6
 
 
+def test_the_ledger_is_told_once_and_nothing_that_can_not_be() -> None:
+    """Of failures that are older than what it knows, nothing; and no time of a wrong clock."""
+    old, new = job_for("old", State.FAILED, since=1.0, attempt=1), job_for("new", State.FAILED, since=6.0, attempt=1)
+    stuck = job_for("stuck", State.STARTING, since=6.0, can_not_start=True)
+    going = [job_for("good", State.DONE, since=9.0), job_for("ahead", State.DONE, since=FORGET_SECONDS + 1e6)]
+    absent: dict[Key, Absence] = {"good": GONE, "ahead": GONE}
+
+    def tellers(*others: Job, done_at: float) -> list[str]:
+        observed = observed_with(*going, *others, items=listing_of(), absent=absent)
+        planned = plan(replace(observed, records=Records(done_at=done_at)), LIMITS)
+        return [one.job.item for one in planned if isinstance(one, Forget) and one.is_last_done]
+
+    assert tellers(old, done_at=5.0) == []
+    assert tellers(old, new, done_at=5.0) == tellers(stuck, done_at=5.0) == ["good"]
+
+
+def test_those_that_the_breaker_reads_are_among_those_that_are_kept() -> None:
+    """And not beside them: of a hundred and twenty failed ones a hundred stay."""
+    jobs = [job_for(f"{n:03}", State.FAILED, since=n + 1.0, attempt=1) for n in range(120)]
+
+    assert plan(observed_with(*jobs), Limits(keep_failed=100)) == [Enter(tuple(jobs[:25]))]
+
+
 def test_what_was_held_back_took_no_place() -> None:
     """Who counted Kueue's line as work would ask for ever more places, and lengthen it."""
     held = [

@@ -59,35 +59,39 @@ def breaker_of(jobs: Iterable[Job], now: float, most_failures: int, done_at: flo
     `most_failures`: distinct items in a row that fail at all, before it opens; 0: never for that. `done_at`: when an
     item was last done whose Job is gone by now.
     """
-    believed = now + SKEW_SECONDS
     bad: list[Job] = []
     live: list[Job] = []
     starting, ran = 0, 0
-    last_done = done_at if done_at is not None and done_at <= believed else 0.0
+    last_done = done_at if done_at is not None and is_believable(done_at, now) else 0.0
     for job in jobs:
-        if job.deleting or job.since > believed:
+        if job.deleting:
             continue
-        if job.state is State.DONE:
+        if job.state is State.DONE and is_believable(job.since, now):
             last_done = max(last_done, job.since)
             ran += now - job.since <= STARTED_SECONDS
-        elif could_not_run(job) or (job.state is State.FAILED and not _says_nothing(job)):
+        elif counts_against(job):
             bad.append(job)
         elif job.is_live:
             live.append(job)
             ran += job.state is State.RUNNING and now - job.since <= STARTED_SECONDS
             starting += job.state is State.STARTING and not job.is_suspended
-    in_a_row = sorted((job for job in bad if job.since > last_done), key=lambda job: (job.since, job.name))
+    in_a_row = sorted(
+        (job for job in bad if job.since > last_done and is_believable(job.since, now)),
+        key=lambda job: (job.since, job.name),
+    )
     unstarted = _last_that(in_a_row)
     row = frozenset(job.item for job in in_a_row[-max(most_failures, UNSTARTED_MOST) :])
     if 0 < most_failures <= len(in_a_row):
-        counted, opened_by = in_a_row, in_a_row[most_failures - 1]
+        counted, enough = in_a_row, most_failures
     elif len(unstarted) >= UNSTARTED_MOST:
-        counted, opened_by = unstarted, unstarted[UNSTARTED_MOST - 1]
+        counted, enough = unstarted, UNSTARTED_MOST
     else:
         return Breaker(failures=len(in_a_row), may_start=max(0, STARTING_MOST + ran - starting), row=row)
-    made = sorted(job.created for job in counted)
-    pause = min(PROBE_SECONDS_MOST, PROBE_SECONDS * 2.0 ** min(_DOUBLINGS, _trials(made)))
-    next_probe = made[-1] + pause
+    opened_by, later = counted[enough - 1], counted[enough:]
+    pause = min(PROBE_SECONDS_MOST, PROBE_SECONDS * 2.0 ** min(_DOUBLINGS, _trials([opened_by, *later])))
+    # By when Jobs were made alone, which is one clock: whatever those of the nodes say, trials keep their distance.
+    made = (job.created for job in (*counted, *live) if is_believable(job.created, now))
+    next_probe = max(made, default=now) + pause
     # What was started before it opened is no trial, however long it runs; a trial that others hold back is one.
     has_trial = any(job.created >= int(opened_by.since) for job in live)
     return Breaker(
@@ -99,6 +103,16 @@ def breaker_of(jobs: Iterable[Job], now: float, most_failures: int, done_at: flo
         row=row,
         next_probe=next_probe,
     )
+
+
+def is_believable(at: float, now: float) -> bool:
+    """Whether a time was written under a clock that is about right."""
+    return at <= now + SKEW_SECONDS
+
+
+def counts_against(job: Job) -> bool:
+    """Whether a Job is one of those that open it, if there are enough in a row."""
+    return could_not_run(job) or (job.state is State.FAILED and not _says_nothing(job))
 
 
 def could_not_run(job: Job) -> bool:
@@ -118,7 +132,8 @@ def _last_that(jobs: Sequence[Job]) -> list[Job]:
     return list(takewhile(could_not_run, reversed(jobs)))[::-1]
 
 
-def _trials(made: Sequence[float]) -> int:
+def _trials(counted: Sequence[Job]) -> int:
     """How many of the last ones were trials: made so long after the one before, and not with it."""
-    gaps = (later - earlier for earlier, later in pairwise(made))
-    return sum(1 for _ in takewhile(lambda gap: gap >= PROBE_SECONDS, reversed(list(gaps))))
+    made = sorted(job.created for job in counted)
+    gaps = [later - earlier for earlier, later in pairwise(made)]
+    return sum(1 for _ in takewhile(lambda gap: gap >= PROBE_SECONDS, reversed(gaps)))

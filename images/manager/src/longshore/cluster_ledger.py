@@ -10,7 +10,6 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
 import base64
 import contextlib
 import json
-import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from uuid import uuid4
 
 import msgspec
 
+from longshore.breaker import is_believable
 from longshore.control import Mode, mode_of
 from longshore.engines.kubernetes.api import Api, Conflict, NotThere, decoded
 from longshore.engines.kubernetes.cache import Mirror
@@ -208,7 +208,12 @@ class ClusterLedger:
             self._start()
             for _ in range(_TRIES):
                 head = self._read_head()
-                if (_done_at(head) or 0.0) >= at or self._write(head, _shard_of(head), _sealed(head), at):
+                if (_done_at(head) or 0.0) >= at:
+                    return
+                version = head.metadata.resource_version
+                patch = {"metadata": {"resourceVersion": version, "annotations": {_DONE_AT: f"{at:.3f}"}}}
+                with contextlib.suppress(Conflict, NotThere):
+                    self._mirror.put(self._api.patch(f"{self._path}/{self._head}", patch))
                     return
         raise LedgerUnavailable(f"{self._head}: others change it all the time; trying again later")
 
@@ -403,16 +408,17 @@ def _sealed(head: ConfigMapObject) -> list[str]:
 
 
 def _done_at(head: ConfigMapObject) -> float | None:
-    """None where nobody has said; and where somebody has written something else, which must stop nothing."""
+    """None where nobody has said; and where what was written can't be so, which must stop nothing."""
     try:
         at = float(head.metadata.annotations[_DONE_AT])
     except (KeyError, ValueError):
         return None
-    return at if math.isfinite(at) else None
+    return at if is_believable(at, time.time()) else None
 
 
 def _last_done(records: Iterable[Record]) -> float | None:
-    return max((one.at for one in records if one.state is State.DONE and one.at is not None), default=None)
+    times = (one.at for one in records if one.state is State.DONE and one.at is not None)
+    return max((at for at in times if is_believable(at, time.time())), default=None)
 
 
 def _shard_of(one: ConfigMapObject) -> Shard:

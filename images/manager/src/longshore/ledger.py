@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -20,6 +21,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from longshore.breaker import is_believable
 from longshore.records import Key, Records
 from longshore.state import Record, State
 from longshore_kit.errors import LongshoreError
@@ -129,15 +131,14 @@ class FileLedger:
     def note_done(self, at: float) -> None:
         """As `Ledger.note_done`."""
         with self._locked(fcntl.LOCK_EX):
-            self._append([{"at": at}])
+            if (self.read().done_at or 0.0) < at:
+                self._append([{"at": at}])
 
     def remove(self, keys: Sequence[Key]) -> None:
         """As `Ledger.remove`."""
         with self._locked(fcntl.LOCK_EX):
             there = self.read().named
             self._append([{"item": key} for key in keys if key in there])
-            if self._lines - len(self._records) > _COMPACT_AT:
-                self._compact()
 
     def _read(self) -> Records:
         if not self._is_same_file():
@@ -174,7 +175,8 @@ class FileLedger:
 
     def _take(self, line: "_Line") -> None:
         self._lines += 1
-        if line.at is not None and (line.state is State.DONE or not line.item):
+        is_of_done = line.state is State.DONE or not line.item
+        if line.at is not None and is_of_done and is_believable(line.at, time.time()):
             self._done_at = max(line.at, self._done_at or 0.0)
         if not line.item:
             return
@@ -195,6 +197,8 @@ class FileLedger:
                 file.flush()
                 os.fsync(file.fileno())
             self._read()
+        if self._lines - len(self._records) > _COMPACT_AT:
+            self._compact()
 
     def _compact(self) -> None:
         """Under the exclusive lock."""

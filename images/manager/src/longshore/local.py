@@ -47,6 +47,8 @@ _LISTEN_SECONDS: Final = 10.0
 """What an ambassador of the user's own gets to listen in; after that its source is unavailable, and is asked again."""
 _LISTEN_PAUSE: Final = 0.05
 _RESTART_SECONDS: Final = 2.0
+_STARTED_SECONDS: Final = 10.0
+_WORDS_BYTES: Final = 4096
 _GRACE_SECONDS: Final = 5.0
 
 
@@ -261,6 +263,7 @@ class Ambassador:
         self.misuse = ""
         """Why it refused to start: settings that no restart makes right."""
         self._trouble = ""
+        self._spawned_at = 0.0
 
     @property
     def log_path(self) -> Path:
@@ -314,9 +317,12 @@ class Ambassador:
             with _told_as_unwritable(self.log_path):
                 return self.log_path.open("a+b")
         try:
-            return tempfile.TemporaryFile()
+            output = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
         except OSError as exc:
             raise SettingsError(f"no temporary file can be made, for what the ambassador says: {exc}") from exc
+        # As with a log that is kept: whoever writes, writes at the end.
+        fcntl.fcntl(output, fcntl.F_SETFL, fcntl.fcntl(output, fcntl.F_GETFL) | os.O_APPEND)
+        return output
 
     def _program(self, name: str) -> str:
         beside = str(Path(sys.executable).parent)
@@ -344,7 +350,8 @@ class Ambassador:
     def _spawn(self, command: Sequence[str], own: Mapping[str, str]) -> None:
         variables = source_variables(self._local.queue.spec.source, self._local.mounts)
         common = {"HEALTH_PORT": "0", "EXIT_WITH_PARENT": "true", "LOG_FORMAT": "json"}
-        self._began_at = self._output.seek(0, os.SEEK_END) if self._output else 0
+        self._began_at = os.fstat(self._output.fileno()).st_size if self._output else 0
+        self._spawned_at = time.monotonic()
         self._process = subprocess.Popen(
             command,
             env={**self._environ, **variables, **common, **own},
@@ -387,17 +394,20 @@ class Ambassador:
 
     def _last_words(self) -> str:
         """Of the one that was started last."""
-        if self._output is None:
+        if self._output is None or self._output.closed:
             return ""
-        self._output.seek(self._began_at)
-        return self._output.read().decode(errors="replace").strip()[-2000:]
+        # Not by seeking: several threads ask, and the ambassador writes to the same open file.
+        end = os.fstat(self._output.fileno()).st_size
+        begin = max(self._began_at, end - _WORDS_BYTES)
+        return os.pread(self._output.fileno(), end - begin, begin).decode(errors="replace").strip()
 
     def trouble(self) -> str:
         """Why it may not answer just now; empty: nothing is known to be wrong with it."""
         process = self._process
         if process is not None and process.poll() is not None and not self._stop.is_set():
             return self._ending(process.returncode)
-        return self._trouble
+        # One that has lived for a while has overcome what ended the one before.
+        return self._trouble if time.monotonic() - self._spawned_at < _STARTED_SECONDS else ""
 
     def _ending(self, code: int) -> str:
         last = last_line(self._last_words())

@@ -356,13 +356,15 @@ class Manager:
         records = self._ledger.read()
         seen = self._poller.seen
         mode = self._control.mode()
-        if not mode.may_start and not self._starter.under_way and not self._control.is_seen(mode):
-            self._control.note_seen(mode)
+        # After the mode was read: what is begun from now on asks for it again.
+        is_quiet = not self._starter.under_way
         observed = replace(self._observe(seen.listing, jobs, records, under_way), may_start=mode.may_start)
         verdict = judge(observed, self._limits)
         self._report_verdict(verdict, mode)
         actions = plan(observed, self._limits, verdict)
         troubles += tuple(filter(None, (self._try(action, seen.listing) for action in actions)))
+        if is_quiet and not mode.may_start:
+            troubles += self._note_seen(mode)
         changes = () if self._seen is None else tuple(state.changes(self._seen, jobs))
         self._seen = jobs
         for job in changes:
@@ -386,6 +388,15 @@ class Manager:
             last_started=dict(observed.last_started),
             is_telling=self._acknowledger.is_telling,
         )
+
+    def _note_seen(self, mode: Mode) -> tuple[str, ...]:
+        """Have whoever waits for it know; that nobody can be told is no reason to do nothing else."""
+        try:
+            if not self._control.is_seen(mode):
+                self._control.note_seen(mode)
+        except (EngineError, LedgerUnavailable) as exc:
+            return (f"that the queue is {mode} can't be noted as seen: {exc}",)
+        return ()
 
     def _observe(self, listing: Listing | None, jobs: Jobs, records: Records, under_way: frozenset[str]) -> Observed:
         now = self._clock.wall()
@@ -414,7 +425,13 @@ class Manager:
             self._note_arrivals(listed, fresh.wall)
             self._line = line_of(fresh.items.names, self._turns, self._first_seen)
             self._forget_turns(jobs)
-            observed = replace(observed, absences=self._absences, first_seen=self._first_seen, line=self._line)
+            observed = replace(
+                observed,
+                absences=self._absences,
+                first_seen=self._first_seen,
+                line=self._line,
+                last_started=self._turns_taken(jobs),
+            )
         return observed
 
     def _turns_taken(self, jobs: Jobs) -> Mapping[str, float]:

@@ -5,12 +5,12 @@ either is forgotten. Refuses to act on what it was not shown: no listing, no cre
 memory come in as arguments.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
 from typing import Final, TypeAlias
 
-from longshore.breaker import Breaker, breaker_of
+from longshore.breaker import Breaker, breaker_of, counts_against, is_believable
 from longshore.order import Line, Turns
 from longshore.records import Key, Records
 from longshore.scaling import Decision, History, Life, Rule, decide
@@ -185,12 +185,7 @@ def plan(observed: Observed, limits: Limits, verdict: Verdict | None = None) -> 
         *_forgets(observed),
         *_enters(observed, done, limits.keep_finished, is_told_of=True),
         # The breaker reads Jobs: those of its row stay, however few a queue file would keep.
-        *_enters(
-            observed,
-            [job for job in failed if job.item not in verdict.breaker.row],
-            limits.keep_failed,
-            is_told_of=limits.ack_failed,
-        ),
+        *_enters(observed, failed, limits.keep_failed, is_told_of=limits.ack_failed, are_needed=verdict.breaker.row),
         *_creates(observed, verdict, live),
     ]
 
@@ -322,20 +317,34 @@ def _forgets(observed: Observed) -> Iterable[Forget | Strike]:
                 gone.append(key)
             elif job and job.state is State.DONE and not job.deleting and observed.acks.may_go(job.item):
                 going.append(job)
-    last = max((job.since for job in going), default=0.0)
-    must_tell = last > (observed.records.done_at or 0.0) and any(
-        job.state is State.FAILED for job in observed.jobs.values()
-    )
-    yield from (Forget(job, must_tell and job.since == last) for job in going)
+    teller = _teller(observed, going)
+    yield from (Forget(job, job is teller) for job in going)
     if gone:
         yield Strike(tuple(gone))
 
 
-def _enters(observed: Observed, finished: list[Job], keep: int, *, is_told_of: bool) -> Iterable[Enter | Drop]:
+def _teller(observed: Observed, going: Sequence[Job]) -> Job | None:
+    """The Job without which the breaker would count others as a row that it has ended; None: there is none."""
+    told = observed.records.done_at or 0.0
+    last = max((job for job in going if is_believable(job.since, observed.at)), key=lambda job: job.since, default=None)
+    if last and any(told < job.since <= last.since and counts_against(job) for job in observed.jobs.values()):
+        return last
+    return None
+
+
+def _enters(
+    observed: Observed,
+    finished: list[Job],
+    keep: int,
+    *,
+    is_told_of: bool,
+    are_needed: Collection[str] = frozenset(),
+) -> Iterable[Enter | Drop]:
     yield from (Drop(job) for job in finished if job.item in observed.settled)
     kept = [job for job in finished if job.item not in observed.records]
     if (excess := len(kept) - keep) > 0:
-        free = [job for job in kept if not is_told_of or observed.acks.may_go(job.item)]
+        may_go = (job for job in kept if job.item not in are_needed)
+        free = [job for job in may_go if not is_told_of or observed.acks.may_go(job.item)]
         oldest_first = sorted(free, key=lambda job: (job.since, job.name))
         if oldest := tuple(oldest_first[: min(excess + keep // _ENTERED_WITH, _ENTERED_MAX)]):
             yield Enter(oldest)

@@ -75,4 +75,4 @@ class Choice:
 
 def is_about(reason: str, text: str) -> bool:
     """Whether a reason has this text in it, in small letters or large."""
-    return text.casefold() in reason.casefold()
+    return text.casefold() in " ".join(reason.split()).casefold()

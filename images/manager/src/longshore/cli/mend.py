@@ -14,7 +14,7 @@ from longshore.cli.common import Exit, complain, misuse, told_to_people
 from longshore.cli.place import FileWord, ItemWords, Place, Where, placed
 from longshore.cli.seen import survey_with, unknown_item
 from longshore.cli.table import write
-from longshore.explain import last_line, reason_of, safe
+from longshore.explain import safe
 from longshore.records import Key, Records
 from longshore.source import Items
 from longshore.state import Jobs, State
@@ -258,6 +258,6 @@ def _reason(jobs: Jobs, records: Records, key: Key) -> str:
     if isinstance(key, bytes):
         return ""
     if job := jobs.get(key):
-        return reason_of(job)
+        return job.told_reason
     record = records.named.get(key)
-    return last_line(record.reason) if record else ""
+    return record.reason if record else ""

@@ -27,25 +27,38 @@ class Row:
     since: float | None
     attempt: int
     reason: str
+    """All that is known of it."""
     job: str = ""
     stage: str = ""
     """Of a chain: the one at which it is or ended."""
     exit_code: int | None = None
+    line: str = ""
+    """The reason as a table shows it."""
 
     def as_json(self) -> dict[str, object]:
-        """For programs: names as they are, times as numbers."""
-        return asdict(self)
+        """For programs: names as they are, times as numbers, the reason whole."""
+        return {name: value for name, value in asdict(self).items() if name != "line"}
 
 
 def rows_of(survey: Survey) -> list[Row]:
     """Every item that is listed or kept, the lively ones first, then by name."""
     rows = [
-        Row(job.item, job.counted, job.since, job.attempt, reason_of(job), job.name, job.stage, job.exit_code)
+        Row(
+            job.item,
+            job.counted,
+            job.since,
+            job.attempt,
+            job.told_reason,
+            job.name,
+            job.stage,
+            job.exit_code,
+            reason_of(job),
+        )
         for job in survey.jobs.values()
     ]
     names = survey.items.names if survey.items else ()
     rows += [
-        Row(record.item, record.state, record.at, 0, last_line(record.reason))
+        Row(record.item, record.state, record.at, 0, record.reason, line=last_line(record.reason))
         for record in survey.records.of_items(names)
         if record.item not in survey.jobs
     ]
@@ -59,7 +72,7 @@ def print_table(rows: list[Row], *, wide: bool) -> None:
     """State and item are always whole; in a terminal the reason is cut to what is left of the line, elsewhere never."""
     now, console = time.time(), Console(highlight=False)
     headings = ["STATE", "ITEM", "FOR", *(["ATTEMPT", "JOB"] if wide else []), "REASON OR RESULT"]
-    table = [[*_cells(row, now, wide=wide), row.reason] for row in rows]
+    table = [[*_cells(row, now, wide=wide), row.line] for row in rows]
     if not console.is_terminal:
         # Plain lines, one after the other: who reads a hundred thousand of them waits for none but these.
         sys.stdout.writelines(f"{line}\n" for line in _aligned(headings, table))

@@ -109,7 +109,7 @@ class JsonView(View):
                     "state": job.state,
                     "attempt": job.attempt,
                     "seconds": job.processing_seconds,
-                    "reason": reason_of(job),
+                    "reason": job.told_reason,
                     **({"stage": job.stage, "stage_seconds": dict(job.stage_seconds)} if job.stage else {}),
                 }
             )

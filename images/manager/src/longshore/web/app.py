@@ -23,7 +23,7 @@ from longshore_kit.logs import Logger, get_logger
 
 SEARCH_MOST: Final = 1024
 """An item's name is no longer."""
-BODY_MOST: Final = 1024 * 1024
+BODY_MOST: Final = 64 * 1024
 _ITEMS: Final = "/api/items/"
 _STATIC: Final = {
     "/": ("index.html", "text/html; charset=utf-8"),

@@ -188,6 +188,11 @@ class Snapshot:
         return Counter(job.state for job in self.survey.jobs.values())
 
     @cached_property
+    def _places(self) -> Mapping[str, int]:
+        """Of the items that are still to be started, in their turns: how many come before each."""
+        return {name: place for place, name in enumerate(self.survey.in_turn())}
+
+    @cached_property
     def _names(self) -> Mapping[State, list[str]]:
         """Every item that has a name, in one pass, as there may be 100,000: in no order."""
         jobs, records = self.survey.jobs, self.survey.records
@@ -210,7 +215,7 @@ class Snapshot:
             if state is State.WAITING:
                 # What is held back by somebody else, with a Job, waits too, and was here before.
                 held = sorted((one.item for one in self.survey.jobs.values() if one.is_suspended), key=self._since)
-                self._ordered[state] = [*held, *self.survey.in_turn()]
+                self._ordered[state] = [*held, *self._places]
             else:
                 # What runs longest is looked for first; of what has ended, the latest.
                 self._ordered[state] = sorted(self._names[state], key=self._since, reverse=state not in _LIVE)
@@ -265,8 +270,7 @@ class Snapshot:
             return explain_job(one, now, retry_command)
         if isinstance(one, Record):
             return explain_record(one, now, retry_command)
-        live, waiting = sum(self._jobs_of[state] for state in _LIVE), self.survey.in_turn()
-        ahead = waiting.index(one) if one in waiting else 0
+        live, ahead = sum(self._jobs_of[state] for state in _LIVE), self._places.get(one, 0)
         trouble = self.hold(now, told) or self._postponed(one, now, told)
         most = self.limits.rule.maximum
         limit = self.survey.verdict.decision.parallelism if self.survey.verdict else most

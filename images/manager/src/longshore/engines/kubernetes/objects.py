@@ -33,9 +33,9 @@ STAGE_SECONDS_ANNOTATION: Final = "longshore.dev/stage-seconds"
 """On a finished Job, so that it says everything itself when its pods are gone."""
 _REASON_MAX: Final = 4096
 _NO_ROOM: Final = "Unschedulable: "
+"""What a scheduler says of a pod that fits on no node."""
 _BEGUN_AT_ONCE: Final = timedelta(seconds=5)
 """The controller begins with a new Job within a moment, and a busy one within a few."""
-"""What a scheduler says of a pod that fits on no node."""
 _QUOTA: Final = "exceeded quota"
 _SUSPENDED: Final = "it is suspended, and whoever admits it, such as Kueue, has not yet"
 Number = TypeVar("Number", int, float)
