@@ -95,8 +95,9 @@ def test_doctor_finds_a_healthy_release_healthy(busy: Release) -> None:
 
     assert [line.split(":")[0] for line in lines] == [
         "ok       cluster",
-        "ok       your rights for ls, dead, explain",
-        "ok       your rights for logs",
+        "ok       your rights for status, ls, dead, explain",
+        "ok       your rights for logs, top",
+        "ok       your rights for pause, resume, drain",
         "ok       your rights for retry, rerun",
         "ok       manager",
         "ok       rights of q-manager",

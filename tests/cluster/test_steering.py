@@ -50,6 +50,7 @@ def test_a_step_in_arrivals_is_followed_and_the_limit_comes_down_again(release: 
     worker = shell("echo on it; sleep 4", image=release.cluster.shell_image)
     release.helm("install", release.values(worker=worker, scaling=scaling, status={"enabled": True}))
     add(release, "first")
+    release.until("it to run", lambda: page(release)["counts"]["running"] == 1)
     release.until("the last words of the first one", lambda: page(release, "items/first")["log"] == ["on it"])
     release.until("the first one", lambda: release.outcome("first") == "Complete")
     before = max(decided(release))
