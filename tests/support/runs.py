@@ -83,16 +83,20 @@ class LocalRun:
         )
 
     def longshore(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """One command, to its end."""
-        return subprocess.run(
-            self.command(*arguments),
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-            env={**os.environ, "COLUMNS": "200"},
-        )
+        """One command, to its end; of one that never comes to it, where it was is told."""
+        try:
+            return subprocess.run(
+                self.command(*arguments),
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                timeout=TIMEOUT_SECONDS,
+                check=False,
+                env={**os.environ, "COLUMNS": "200"},
+            )
+        except subprocess.TimeoutExpired as exc:
+            said = b"\n".join(part for part in (exc.stdout, exc.stderr) if isinstance(part, bytes)).decode()
+            raise AssertionError(f"{exc.cmd} did not end within {exc.timeout} s, and has said:\n{said}") from None
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`longshore run FILE --until-done`, to its end."""

@@ -126,7 +126,9 @@ class Runs:
         labels = objects.part_labels(family.record, Part.FILES, run)
         names = fields.own_volumes(manifest)
         files = family.name_of(run, Part.FILES)
-        self._api.remove(files)
+        # Its first container too, where a manager was killed before it could start it: it holds the volumes.
+        for name in (files, *(one.id for one in family.containers)):
+            self._api.remove(name)
         for name in names:
             self._api.remove_volume(family.name_of(run, name))
             self._api.create_volume(family.name_of(run, name), labels)
