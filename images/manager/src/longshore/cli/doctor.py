@@ -38,10 +38,10 @@ def doctor(file: FileWord = None, *, where: Where) -> None:
 
 def check(file: FileArgument, *, volume: VolumeOption = None, state_folder: StateOption = None) -> None:
     """
-    Look at a queue file and at every part that it needs to work here, in one report.
+    Look at a queue file, and at all that it needs here.
 
-    The same as `doctor FILE`, which is for queues in a cluster too; but each mistake in the file is a line of the
-    report, with its line, its key and the nearest key that there is.
+    In one report. The same as `doctor FILE`, which is for queues in a cluster too; but each mistake in the file is a
+    line of the report, with its line, its key and the nearest key that there is.
 
     Example: longshore check queue.yaml
 

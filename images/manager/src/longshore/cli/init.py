@@ -45,9 +45,9 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:
     """
-    Write a queue file to begin with, and comments in it that say what may be changed.
+    Write a first queue file, with comments in it.
 
-    In a terminal it asks for what no option says. Example:
+    They say what may be changed. In a terminal it asks for what no option says. Example:
 
     longshore init --source nfs --at ./videos --command "echo '${name}'"
 

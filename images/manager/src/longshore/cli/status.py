@@ -53,7 +53,9 @@ def status(
     where: Where,
 ) -> None:
     """
-    Show a queue on one screen: numbers, what limits it, what runs and what failed last.
+    Show a queue on one screen.
+
+    Numbers by state, what limits it and what is in its way, what runs and what failed last.
 
     Example: longshore status queue.yaml --watch
 

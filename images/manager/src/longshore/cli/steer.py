@@ -49,7 +49,9 @@ def drain(
     where: Where,
 ) -> None:
     """
-    Start nothing new, and wait until what runs has ended: before an upgrade, or for good.
+    Start nothing new, and wait until nothing runs.
+
+    Before an upgrade, or for good.
 
     Example: longshore drain queue.yaml
 

@@ -22,9 +22,9 @@ _HEADINGS: Final = ["STATE", "ITEM", "FOR", "ATTEMPT", "STAGE", "LAST WORDS"]
 @placed
 def top(file: FileWord = None, *, watch: WatchOption = False, where: Where) -> None:
     """
-    Show what is at work, the longest first, with the last line that each worker wrote.
+    Show what is at work, and its last words.
 
-    The source is not asked; `status` says what waits.
+    The longest first, each with the last line that its worker wrote. The source is not asked; `status` says what waits.
 
     Example: longshore top queue.yaml --watch
 
