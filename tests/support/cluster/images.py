@@ -53,7 +53,8 @@ def project_tag() -> str:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
+    # With a letter: one digest in a hundred is a number for YAML, 0e7615620052 say.
+    return f"t{digest.hexdigest()[:12]}"
 
 
 def project_image(name: str) -> str:
