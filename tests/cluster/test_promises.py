@@ -91,7 +91,8 @@ def test_every_item_gets_exactly_one_job_whatever_happens_to_its_managers(releas
 
     created = creations(release.cluster, release.namespace)
     runs = {path.name: path.read_text() for path in release.out.iterdir()}
-    assert (len(created), set(created.values())) == (200, {1})
+    # A request whose client is killed may be told of as 504, and have made its Job all the same: never twice.
+    assert (len(release.jobs()), set(created.values())) == (200, {1})
     assert runs == dict.fromkeys(names, "x\n")
 
 

@@ -406,6 +406,10 @@ class KubernetesEngine:
     def _expect_no_pod(self, name: str) -> None:
         """A Job that was deleted by others, as kubectl does by default, may leave its pod at work for a while."""
         if any(pod.job_name == name and not pod.has_ended for pod in self._pods.objects().values()):
+            # Or it is the pod of one that another manager has just made, which the mirror of Jobs does not show yet.
+            with contextlib.suppress(NotThere):
+                self._api.get(self._job_path(name))
+                return
             raise EngineError(f"a pod of an earlier Job {name} has not ended yet; its item waits for it")
 
     def _complete(self, bundle: Bundle) -> None:
