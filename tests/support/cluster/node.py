@@ -34,6 +34,8 @@ START_SECONDS: Final = 180.0
 """For one part to answer: it takes two or three, but machines are slow at times."""
 STOP_SECONDS: Final = 20.0
 _PAUSE_SECONDS: Final = 0.2
+_TOO_EARLY: Final = "server is not initialized yet"
+"""What containerd answers a kubelet while it still recovers what ran before."""
 
 _PAUSE_PROGRAM: Final = """
 #include <signal.h>
@@ -104,7 +106,7 @@ class Node:
         self._start_control_plane()
         self._start_containerd()
         self._start_node()
-        self._until("the node to be ready", self._is_ready)
+        self._until("the node to be ready", self._is_ready_at_last)
 
     def down(self) -> None:
         """Stop everything that was started here, however it was left."""
@@ -264,14 +266,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
             "resolvConf": "",
         }
         (self.folder / "kubelet.json").write_text(json.dumps(configuration), encoding="utf-8")
-        self._start_program(
-            "kubelet",
-            f"--config={self.folder}/kubelet.json",
-            f"--kubeconfig={self.folder}/node.kubeconfig",
-            f"--root-dir={self.folder}/kubelet",
-            "--hostname-override=node1",
-            f"--node-ip={ADDRESS}",
-        )
+        self._start_kubelet()
         self._start_program(
             "kube-proxy",
             f"--kubeconfig={self.folder}/proxy.kubeconfig",
@@ -284,6 +279,16 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
             "--conntrack-max-per-core=0",
             "--conntrack-tcp-timeout-established=0",
             "--conntrack-tcp-timeout-close-wait=0",
+        )
+
+    def _start_kubelet(self) -> None:
+        self._start_program(
+            "kubelet",
+            f"--config={self.folder}/kubelet.json",
+            f"--kubeconfig={self.folder}/node.kubeconfig",
+            f"--root-dir={self.folder}/kubelet",
+            "--hostname-override=node1",
+            f"--node-ip={ADDRESS}",
         )
 
     def _start_program(self, name: str, *arguments: str) -> None:
@@ -368,6 +373,13 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
 
     def _answers(self) -> bool:
         return self._get("/readyz") == b"ok"
+
+    def _is_ready_at_last(self) -> bool:
+        """Whether it is; a kubelet that came before containerd was ready for it has ended, and is started again."""
+        log = self.folder / "log/kubelet.log"
+        if not _lives(self._started()["kubelet"]) and _TOO_EARLY in log.read_text(errors="replace"):
+            self._start_kubelet()
+        return self._is_ready()
 
     def _is_ready(self) -> bool:
         found = json.loads(self._get("/api/v1/nodes/node1") or b"{}")
