@@ -48,6 +48,7 @@ _LISTEN_SECONDS: Final = 10.0
 _LISTEN_PAUSE: Final = 0.05
 _RESTART_SECONDS: Final = 2.0
 _STARTED_SECONDS: Final = 10.0
+"""An ambassador that has lived for so long has overcome what ended the one before."""
 _WORDS_BYTES: Final = 4096
 _GRACE_SECONDS: Final = 5.0
 
@@ -246,6 +247,50 @@ def _remembered(folder: Path) -> EngineKind | None:
         raise SettingsError(f"{path} says no engine, process or docker: {exc}") from exc
 
 
+class _Output:
+    """What an ambassador writes: kept in a file, or for nobody but us; and the end of what the latest one wrote."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._file: Final = _opened(path) if path else _temporary()
+        self._began_at = 0
+
+    def begin(self) -> IO[bytes]:
+        """The file, for one more ambassador, whose words count from here."""
+        self._began_at = self._size()
+        return self._file
+
+    def words(self) -> str:
+        """The end of what the latest has written; nothing once it is closed. From any thread."""
+        if self._file.closed:
+            return ""
+        # Not by seeking: the ambassador writes to the same open file.
+        end = self._size()
+        begin = max(self._began_at, end - _WORDS_BYTES)
+        return os.pread(self._file.fileno(), end - begin, begin).decode(errors="replace").strip()
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._file.close()
+
+    def _size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
+
+def _opened(path: Path) -> IO[bytes]:
+    with _told_as_unwritable(path):
+        return path.open("a+b")
+
+
+def _temporary() -> IO[bytes]:
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - `close` does it
+    except OSError as exc:
+        raise SettingsError(f"no temporary file can be made, for what the ambassador says: {exc}") from exc
+    # As with one that is kept: whoever writes, writes at the end.
+    fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
+    return file
+
+
 class Ambassador:
     """The queue's ambassador as a child process, started again when it ends by itself."""
 
@@ -253,7 +298,7 @@ class Ambassador:
         self._local: Final = local
         self._keeps_log: Final = keeps_log
         """Whether its log is to be found in the state folder afterwards; else nothing is left of it."""
-        self._output: IO[bytes] | None = None
+        self._output: _Output | None = None
         self._environ: Final = dict(environ)
         self._log: Final = log
         self._stop: Final = threading.Event()
@@ -280,7 +325,7 @@ class Ambassador:
         source = self._local.queue.spec.source
         if source.custom and source.custom.url:
             return source.custom.url
-        self._output = self._opened_log()
+        self._output = _Output(self.log_path if self._keeps_log else None)
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
         if source.custom:
@@ -312,18 +357,6 @@ class Ambassador:
         if self._output:
             self._output.close()
 
-    def _opened_log(self) -> IO[bytes]:
-        if self._keeps_log:
-            with _told_as_unwritable(self.log_path):
-                return self.log_path.open("a+b")
-        try:
-            output = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
-        except OSError as exc:
-            raise SettingsError(f"no temporary file can be made, for what the ambassador says: {exc}") from exc
-        # As with a log that is kept: whoever writes, writes at the end.
-        fcntl.fcntl(output, fcntl.F_SETFL, fcntl.fcntl(output, fcntl.F_GETFL) | os.O_APPEND)
-        return output
-
     def _program(self, name: str) -> str:
         beside = str(Path(sys.executable).parent)
         program = shutil.which(name, path=beside) or shutil.which(name)
@@ -350,15 +383,15 @@ class Ambassador:
     def _spawn(self, command: Sequence[str], own: Mapping[str, str]) -> None:
         variables = source_variables(self._local.queue.spec.source, self._local.mounts)
         common = {"HEALTH_PORT": "0", "EXIT_WITH_PARENT": "true", "LOG_FORMAT": "json"}
-        self._began_at = os.fstat(self._output.fileno()).st_size if self._output else 0
+        file = self._output.begin() if self._output else None
         self._spawned_at = time.monotonic()
         self._process = subprocess.Popen(
             command,
             env={**self._environ, **variables, **common, **own},
             cwd=self._local.queue.folder,
             stdin=subprocess.PIPE,  # its end, however we end, ends the ambassador
-            stdout=self._output,
-            stderr=self._output,
+            stdout=file,
+            stderr=file,
             pass_fds=(self._listener.fileno(),) if self._listener else (),
             start_new_session=True,  # Ctrl-C is for us; the ambassador serves until we are done
         )
@@ -369,7 +402,7 @@ class Ambassador:
             if self._stop.is_set():
                 return
             if code in _NO_RESTART:
-                self.misuse = self._last_words()
+                self.misuse = self._output.words() if self._output else ""
                 if self._listener:
                     self._listener.close()  # who has asked gets no answer, at once
                 return
@@ -392,25 +425,15 @@ class Ambassador:
                     process.stdin.close()
                 return code
 
-    def _last_words(self) -> str:
-        """Of the one that was started last."""
-        if self._output is None or self._output.closed:
-            return ""
-        # Not by seeking: several threads ask, and the ambassador writes to the same open file.
-        end = os.fstat(self._output.fileno()).st_size
-        begin = max(self._began_at, end - _WORDS_BYTES)
-        return os.pread(self._output.fileno(), end - begin, begin).decode(errors="replace").strip()
-
     def trouble(self) -> str:
         """Why it may not answer just now; empty: nothing is known to be wrong with it."""
         process = self._process
         if process is not None and process.poll() is not None and not self._stop.is_set():
             return self._ending(process.returncode)
-        # One that has lived for a while has overcome what ended the one before.
         return self._trouble if time.monotonic() - self._spawned_at < _STARTED_SECONDS else ""
 
     def _ending(self, code: int) -> str:
-        last = last_line(self._last_words())
+        last = last_line(self._output.words()) if self._output else ""
         log = f"; its log: {self.log_path}" if self._keeps_log else ""
         return f"its ambassador ended with exit code {code}{f': {last}' if last else ''}{log}"
 
