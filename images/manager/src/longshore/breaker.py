@@ -1,7 +1,8 @@
 """Whether starting more makes sense: it does not while nothing that is started can run, or all that runs fails. Pure.
 
-Read from Jobs alone. Open, one trial at a time goes on probing, ever more seldom; the first that goes well closes it.
-And before it can know: no more may be starting at once than have been seen to start, and a few.
+Read from Jobs, and from when an item was last done whose Job is gone. Open, one trial at a time goes on probing, ever
+more seldom; the first that goes well closes it. And before it can know: no more may be starting at once than have been
+seen to start, and a few.
 """
 
 from collections.abc import Iterable, Sequence
@@ -87,8 +88,8 @@ def breaker_of(jobs: Iterable[Job], now: float, most_failures: int, done_at: flo
         counted, enough = unstarted, UNSTARTED_MOST
     else:
         return Breaker(failures=len(in_a_row), may_start=max(0, STARTING_MOST + ran - starting), row=row)
-    opened_by, later = counted[enough - 1], counted[enough:]
-    pause = min(PROBE_SECONDS_MOST, PROBE_SECONDS * 2.0 ** min(_DOUBLINGS, _trials([opened_by, *later])))
+    opened_by = counted[enough - 1]
+    pause = min(PROBE_SECONDS_MOST, PROBE_SECONDS * 2.0 ** min(_DOUBLINGS, _trials(counted[enough - 1 :])))
     # By when Jobs were made alone, which is one clock: whatever those of the nodes say, trials keep their distance.
     made = (job.created for job in (*counted, *live) if is_believable(job.created, now))
     next_probe = max(made, default=now) + pause

@@ -90,7 +90,7 @@ class FileControl:
     def is_seen(self, mode: Mode) -> bool:
         """As `Control.is_seen`."""
         with contextlib.suppress(OSError):
-            return self._seen.read_text(encoding="utf-8").strip() == mode
+            return self._seen.read_bytes().strip() == mode.encode()
         return False
 
     def _write(self, path: Path, text: str) -> None:
@@ -100,8 +100,11 @@ class FileControl:
                 path.unlink(missing_ok=True)
                 return
             aside = path.with_name(f".{path.name}.{uuid.uuid4()}")
-            aside.write_text(f"{text}\n", encoding="utf-8")
-            aside.replace(path)
+            try:
+                aside.write_text(f"{text}\n", encoding="utf-8")
+                aside.replace(path)
+            finally:
+                aside.unlink(missing_ok=True)
         except OSError as exc:
             raise EngineUnavailable(f"{path} can't be written: {exc}") from exc
 

@@ -12,9 +12,9 @@ from typing import Final
 
 from longshore.state import Job, Record, State
 
-LINE_MOST: Final = 400
+_LINE_MOST: Final = 400
 """Characters of one line that is said of an item; `logs` has all that its worker wrote."""
-# Colours and cursor movements, of a terminal that this is not. https://ecma-international.org/publications-and-standards/standards/ecma-48/
+# What a terminal obeys. https://ecma-international.org/publications-and-standards/standards/ecma-48/
 _COLOURS: Final = re.compile(r"(\x1b\[[0-9;:]*m)")
 _ESCAPES: Final = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 
@@ -43,11 +43,11 @@ def safe(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def last_line(text: str, most: int = LINE_MOST) -> str:
+def last_line(text: str) -> str:
     """The last line of a log, a reason or a result, as a person would have seen it; empty where there is none."""
     lines = [line for line in seen_lines(text) if line.strip()]
     line = lines[-1].strip() if lines else ""
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    return line if len(line) <= _LINE_MOST else f"{line[: _LINE_MOST - 1]}…"
 
 
 def seen_lines(text: str) -> Sequence[str]:

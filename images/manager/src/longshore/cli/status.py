@@ -1,9 +1,10 @@
 """`status`: a queue on one screen: how many where, what is decided and why, what runs, what failed last."""
 
+import contextlib
 import enum
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -77,14 +78,20 @@ def show(look: Callable[[int], Text], *, watch: bool) -> None:
     if not watch:
         console.print(look(console.width), soft_wrap=True)
         return
-    if not console.is_terminal:
+    with _shown_on(console) as put:
         while True:
-            typer.echo(f"{look(console.width).plain}\n")
-            time.sleep(_WATCH_SECONDS)  # see below
-    with Live(console=console, screen=True, auto_refresh=False) as live:
-        while True:
-            live.update(look(console.width), refresh=True)
+            put(look(console.width))
             time.sleep(_WATCH_SECONDS)  # the pause that is asked for; Ctrl-C ends it
+
+
+@contextlib.contextmanager
+def _shown_on(console: Console) -> Iterator[Callable[[Text], None]]:
+    """How each look is shown: in the place of the one before, or where there is no screen one after the other."""
+    if not console.is_terminal:
+        yield lambda text: typer.echo(f"{text.plain}\n")
+        return
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        yield lambda text: live.update(text, refresh=True)
 
 
 @dataclass(frozen=True)
