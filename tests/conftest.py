@@ -37,7 +37,7 @@ def lane_of(nodeid: str) -> str:
 
 
 class LaneScheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
-    """A process takes a lane at a time, in the order of the files; the longest are the first."""
+    """A process takes a lane at a time, in the order of the files: the cluster's, the longest, is among the first."""
 
     def _split_scope(self, nodeid: str) -> str:
         return lane_of(nodeid)

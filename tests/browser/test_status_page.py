@@ -18,6 +18,7 @@ from longshore.state import Job, State
 from longshore_kit.errors import EngineUnavailable
 from support import boards
 from support.boards import HOSTILE, NOW, job, survey
+from support.browsers import expect_complaint
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 PICTURE_BYTES_MOST = 150_000
@@ -37,11 +38,6 @@ def opened(page: Page, url: str) -> None:
 
 def tile(page: Page, state: str) -> str:
     return page.get_by_role("button", name=re.compile(rf"^[\d,]+\s*{state}$")).locator("b").inner_text()
-
-
-def expect_complaint(page: Page, words: str) -> None:
-    """What the browser logs of a request that was refused, or not answered, is meant."""
-    page.expected_complaints = (words,)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from cluster.test_steering import status
-from support.browsers import running_chromium, window
+from support.browsers import expect_complaint, running_chromium, window
 from support.cluster.release import Release, longshore, out, shell
 
 pytestmark = pytest.mark.slow
@@ -39,7 +39,7 @@ def test_a_person_mends_a_queue_from_the_page(release: Release) -> None:
 
     with running_chromium() as browser, window(browser) as page:
         # Without TLS a browser heeds one of the page's headers on loopback alone, and says so.
-        page.expected_complaints = ("401", "Cross-Origin-Opener-Policy header has been ignored")  # type: ignore[attr-defined]
+        expect_complaint(page, "401", "Cross-Origin-Opener-Policy header has been ignored")
         page.goto(address(release))
         row(page, "<i>a b")
         expect(page.locator("#failed")).to_contain_text(

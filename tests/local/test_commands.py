@@ -354,8 +354,7 @@ def test_init_writes_a_file_that_check_and_run_take(local: LocalRun) -> None:
 def test_init_asks_in_a_terminal(local: LocalRun) -> None:
     """What no option says is asked; elsewhere it is told."""
     file = local.folder / "asked.yaml"
-    screen = Terminal(local.command("init", "-o", str(file)))
-    try:
+    with Terminal(local.command("init", "-o", str(file))) as screen:
         for question, answer in (
             ("What the items come from", "nsf"),
             ("did you mean 'nfs'?", "nfs"),
@@ -366,8 +365,6 @@ def test_init_asks_in_a_terminal(local: LocalRun) -> None:
             screen.until(question)
             screen.type(answer)
         code = screen.end()
-    finally:
-        screen.close()
     untold = local.longshore("init", "-o", str(local.file))
 
     assert code == 0, screen.text()
@@ -637,14 +634,11 @@ def test_in_a_terminal_it_is_asked_before_all_are_taken_up(local: LocalRun) -> N
 
 def answered(command: list[str], answer: str | None) -> tuple[int, str]:
     """The exit code of a command that asks, and its last words."""
-    screen = Terminal(command)
-    try:
+    with Terminal(command) as screen:
         if answer is not None:
             screen.until("2 items will be tried again. Go on? [y/N]: ")
             screen.type(answer)
         return screen.end(), screen.text().strip().splitlines()[-1].removeprefix("longshore: ")
-    finally:
-        screen.close()
 
 
 def test_a_done_item_is_done_again_when_somebody_says_so(local: LocalRun) -> None:

@@ -2,21 +2,14 @@
 
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from support.runs import LocalRun
 from support.terminals import Terminal
 
 
-@contextmanager
-def terminal(local: LocalRun, *arguments: str) -> Iterator[Terminal]:
+def terminal(local: LocalRun, *arguments: str) -> Terminal:
     """`longshore run` of the queue in a terminal."""
-    one = Terminal(local.command("run", str(local.file), *arguments))
-    try:
-        yield one
-    finally:
-        one.close()
+    return Terminal(local.command("run", str(local.file), *arguments))
 
 
 def test_a_table_shows_what_runs_and_a_bar_how_far_it_is(local: LocalRun) -> None:
@@ -55,13 +48,10 @@ def test_ctrl_c_at_a_question_changes_nothing(local: LocalRun) -> None:
     local.add_items("a")
     local.define("exit 65")
     local.run()
-    screen = Terminal(local.command("retry", str(local.file), "--all"))
-    try:
+    with Terminal(local.command("retry", str(local.file), "--all")) as screen:
         screen.until("Go on? [y/N]: ")
-        screen.process.send_signal(signal.SIGINT)
+        screen.interrupt()
         code = screen.end()
-    finally:
-        screen.close()
 
     assert (code, screen.text().rstrip().splitlines()[-1]) == (130, "longshore: interrupted"), screen.text()
     assert local.states() == {"a": "failed"}
@@ -72,11 +62,8 @@ def test_a_log_in_a_terminal_does_nothing_to_it(local: LocalRun) -> None:
     local.add_items("a")
     local.define("printf '\\033]0;title\\007\\033[31mred\\033[0m\\n'; exit 65")
     local.run()
-    screen = Terminal(local.command("logs", str(local.file), "a"))
-    try:
+    with Terminal(local.command("logs", str(local.file), "a")) as screen:
         code = screen.end()
-    finally:
-        screen.close()
     piped = local.longshore("logs", str(local.file), "a").stdout
 
     # The colours are there, and the text that a test sees is without.

@@ -47,6 +47,11 @@ def window(browser: Browser) -> Iterator[Page]:
     assert [one for one in complaints if not any(word in one for word in known)] == []
 
 
+def expect_complaint(page: Page, *words: str) -> None:
+    """What the browser says of a request that was refused, or not answered, is meant."""
+    page.expected_complaints = words  # type: ignore[attr-defined] # a test's own, on playwright's object
+
+
 def _listens(url: str) -> bool:
     """Whether anybody is there to be asked."""
     parts = urlsplit(url)

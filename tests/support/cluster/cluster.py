@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from longshore.engines.kubernetes.api import Api, NotThere
+from support import sharing
 from support.cluster import images, tools
 from support.cluster.docker import running_docker
 from support.cluster.node import Node
@@ -80,7 +81,7 @@ def own_cluster() -> Iterator[Cluster]:
         tools.Missing: this machine can't.
     """
     tools.check_machine()
-    node = Node(tools.cache_folder() / "node", tools.kubernetes())
+    node = Node(sharing.cache_folder() / "node", tools.kubernetes())
     is_ours = not node.is_up()
     with running_docker():
         images.make_base()
@@ -97,7 +98,7 @@ def own_cluster() -> Iterator[Cluster]:
 
 def main(arguments: list[str]) -> int:
     """`up` or `down`: a cluster that stays, for as long as somebody works with it."""
-    node = Node(tools.cache_folder() / "node", tools.kubernetes())
+    node = Node(sharing.cache_folder() / "node", tools.kubernetes())
     if arguments == ["down"]:
         node.down()
         return 0

@@ -12,6 +12,7 @@ from typing import Final, Self
 
 import psutil
 
+from support import sharing
 from support.cluster import tools
 
 _START_SECONDS = 60.0
@@ -25,14 +26,14 @@ def running_docker() -> Iterator[None]:
     Raises:
         tools.Missing: there is none, and none can be started here.
     """
-    with tools.together("dockerd", _start, _end):
+    with sharing.together("dockerd", _start, _end):
         yield
 
 
 def _start() -> None:
     if _answers():
         return
-    log = tools.cache_folder() / "dockerd.log"
+    log = sharing.cache_folder() / "dockerd.log"
     # Nobody's child: it may have to outlive the process that starts it.
     command = [tools.path_of("setsid"), "--fork", tools.path_of("dockerd"), f"--pidfile={_pid_file()}"]
     with log.open("wb") as out:
@@ -53,7 +54,7 @@ def _end() -> None:
 
 def _pid_file() -> Path:
     """Of a daemon that was started here; it writes the file, and removes it."""
-    return tools.cache_folder() / "dockerd.pid"
+    return sharing.cache_folder() / "dockerd.pid"
 
 
 class OwnDocker:

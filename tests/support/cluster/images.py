@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from support import sharing
 from support.cluster import tools
 
 ROOT: Final = Path(__file__).parents[3]
@@ -73,7 +74,7 @@ def image_of(name: str, dockerfile: str) -> str:
 
 def built(reference: str, folder: Path, *options: str) -> str:
     """The reference, of an image that is built of a folder where there is none of that name yet."""
-    with tools.alone("build"):
+    with sharing.alone("build"):
         if not has(reference):
             docker("build", "--quiet", "--network", "host", *options, "--tag", reference, str(folder))
     return reference
@@ -85,7 +86,7 @@ def make_base() -> str:
 
     It carries this machine's certificate authorities, so that package clients in a build trust what they trust here.
     """
-    with tools.alone("build"):
+    with sharing.alone("build"):
         if not has(BASE):
             _make_base()
     return BASE

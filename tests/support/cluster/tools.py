@@ -1,18 +1,18 @@
 """The programs that the cluster is made of: what Debian packages carry, and what is built here from Go modules.
 
 Owns the cache: a build is kept under the user's cache folder by the hash of everything that it was made from, so that
-it is made once, and again only when that changes. And whose turn it is, where several processes run tests side by side.
+it is made once, and again only when that changes.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
+
+from support.sharing import alone, cache_folder
 
 SOURCE: Final = Path(__file__).parents[2] / "cluster" / "kubernetes"
 KUBERNETES_VERSION: Final = "1.36.3"
@@ -43,40 +43,6 @@ DEBIAN_PACKAGES: Final[Mapping[str, str]] = {
 
 class Missing(Exception):
     """The cluster can't be started on this machine; the text says what to install or do."""
-
-
-def cache_folder() -> Path:
-    """Where builds, images and the node's state are kept between runs."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longshore"
-
-
-@contextlib.contextmanager
-def alone(name: str) -> Iterator[None]:
-    """One process of this machine at a time, for each name; the others wait."""
-    with (_locks() / name).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextlib.contextmanager
-def together(name: str, begin: Callable[[], None], end: Callable[[], None]) -> Iterator[None]:
-    """Any number of processes at a time, for each name: the first of them begins, the last that goes ends."""
-    with (_locks() / f"{name}.users").open("w") as users:
-        with alone(name):
-            fcntl.flock(users, fcntl.LOCK_SH)
-            begin()
-        try:
-            yield
-        finally:
-            with alone(name), contextlib.suppress(BlockingIOError):
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                end()
-
-
-def _locks() -> Path:
-    folder = cache_folder() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def check_machine() -> None:
