@@ -10,7 +10,6 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -46,7 +45,6 @@ FIRST = {
 }
 IMAGES = sorted(path.parent.name for path in images.ROOT.glob("images/*/Dockerfile"))
 USER = 65532
-STOP_SECONDS = 2.0
 START_SECONDS = 30.0
 LINES_TO_LOOK_AT = re.compile(r"\b(warn|warning|error|critical|traceback)\b", re.IGNORECASE)
 
@@ -183,18 +181,13 @@ def test_the_ambassador_serves_a_mounted_folder(run: Run, media: Path) -> None:
 
 
 def test_the_ambassador_ends_soon_after_it_is_asked_to(run: Run, media: Path) -> None:
-    """`docker stop` gives it ten seconds; it takes two at most, and ends with 0."""
+    """`docker stop` gives it ten seconds and then kills it: it ends by itself, with 0."""
     container = run("ambassador-nfs", options=[f"--volume={media}:/media:ro", "--env=MEDIA_PATH=/media"])
     container.wait_for("ambassador started")
 
-    asked = time.time()
     images.docker("stop", container.id)
-    state = container.state()
 
-    # By the daemon's clock, which is ours, since the client's own time says nothing of the image.
-    ended = datetime.fromisoformat(re.sub(r"(\.\d{6})\d*Z", r"\1+00:00", state["FinishedAt"])).timestamp()
-    assert state["ExitCode"] == 0
-    assert ended - asked < STOP_SECONDS
+    assert container.state()["ExitCode"] == 0
     assert container.log().splitlines()[-1].count("ambassador stopped") == 1
     assert to_look_at(container.log()) == []
 

@@ -28,10 +28,8 @@ from longshore_kit.contract import ExitCode
 from support.ambassadors import MemorySource
 
 TESTS = Path(__file__).parents[2]
-STOP_SECONDS = 2.0
-"""Within these the ambassador ends, says its module."""
 PATIENCE_SECONDS = 30
-"""For what has no bound of its own: far longer than anything takes."""
+"""Far longer than anything takes, and far shorter than what is held: a request for a minute, or for ever."""
 
 # As an ambassador's __main__ does it; each look at the store is a line on stdout.
 PROGRAM = """
@@ -83,9 +81,9 @@ class Running:
         connections = psutil.Process(self.process.pid).net_connections("tcp")
         return {(one.laddr.ip, one.laddr.port) for one in connections if one.status == psutil.CONN_LISTEN}
 
-    def end(self, within: float = STOP_SECONDS) -> tuple[int, list[str]]:
-        """Its exit code, once it has ended by itself in time, and the messages that it logged since its start."""
-        _, log = self.process.communicate(timeout=within)
+    def end(self) -> tuple[int, list[str]]:
+        """Its exit code, once it has ended by itself, and the messages that it logged since its start."""
+        _, log = self.process.communicate(timeout=PATIENCE_SECONDS)
         return self.process.returncode, [json.loads(line)["message"] for line in log.splitlines()]
 
 
@@ -230,7 +228,7 @@ def test_a_closed_standard_input_has_ended() -> None:
     """With EXIT_WITH_PARENT and nobody there from the first, it ends at once; it does not stay for ever."""
     process = popen({"EXIT_WITH_PARENT": "true"}, within=["sh", "-c", 'exec "$@" <&-', "sh"])
     try:
-        code = process.wait(STOP_SECONDS * 2)
+        code = process.wait(PATIENCE_SECONDS)
     finally:
         process.kill()
         process.communicate()
